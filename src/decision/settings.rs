@@ -1,0 +1,110 @@
+//! The configuration as the decision needs it: plain numbers, no files, no secrets.
+//! `driver` derives it from `config::checked`.
+
+use super::words::{NodeId, Protection};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Everything that a decision may depend on besides events and time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// This node: 1 for the lower address, 2 for the higher. A tie in VRRP priority goes to 2.
+    pub me: NodeId,
+    /// This node's name.
+    pub name: String,
+    /// The peer's name.
+    pub peer_name: String,
+    /// VRRP priority, 1 to 254.
+    pub priority: u8,
+    /// Between advertisements.
+    pub advert_interval: Duration,
+    /// Between heartbeats.
+    pub heartbeat: Duration,
+    /// T_lease.
+    pub lease: Duration,
+    /// Who may go on alone.
+    pub protection: Protection,
+    /// A virtual address is configured.
+    pub has_address: bool,
+    /// At start: wait this long for the peer before any claim.
+    pub peer_wait: Duration,
+    /// Extra wait on top of detection.
+    pub failover_hold: Duration,
+    /// More automatic failovers than this within an hour: guarded.
+    pub max_failovers_per_hour: u32,
+    /// What SIGTERM does.
+    pub on_stop: OnStop,
+    /// Longest lease asked of the peer for a planned restart.
+    pub restart_grace: Duration,
+    /// How long a takeover waits for the relay log.
+    pub drain_timeout: Duration,
+    /// What happens when it is not drained by then.
+    pub on_undrained: OnUndrained,
+    /// A switchover is refused above this lag.
+    pub max_lag_for_switchover: Duration,
+    /// Rejoin by itself when a subset proof holds.
+    pub rejoin_auto: bool,
+    /// Gateway targets that must answer.
+    pub gateway_need: u32,
+    /// The configured checks (http, tcp, ...; not link, gateway or mariadb).
+    pub checks: Vec<CheckSettings>,
+    /// Rise and fall of the check `mariadb`.
+    pub database: Hysteresis,
+    /// Hash of the part of the configuration that both nodes must share.
+    pub config_hash: u64,
+}
+
+impl Settings {
+    /// The longest that the gate's element outlives a pause: an eighth of the lease.
+    pub fn slice(&self) -> Duration {
+        self.lease / 8
+    }
+}
+
+/// What SIGTERM does on the active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStop {
+    /// Switch over to a peer that can serve, or step down.
+    Handover,
+    /// Ask for a longer lease, touch nothing, exit.
+    Keep,
+    /// Step down.
+    Fence,
+}
+
+/// What a takeover does when the relay log is not applied by `drain_timeout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUndrained {
+    /// Go on waiting, visibly.
+    Wait,
+    /// Promote all the same and say what was left.
+    Promote,
+    /// Refuse and stay standby.
+    Refuse,
+}
+
+/// How often a probe must agree before a verdict changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hysteresis {
+    /// Consecutive passes to become healthy.
+    pub rise: u32,
+    /// Consecutive failures to become unhealthy.
+    pub fall: u32,
+}
+
+/// One configured check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSettings {
+    /// Its name.
+    pub name: String,
+    /// Counting.
+    pub hysteresis: Hysteresis,
+    /// 0: a failure means not fit; otherwise added to the priority while failing.
+    pub weight: i16,
+    /// It counts on the active.
+    pub on_active: bool,
+    /// It counts on the standby.
+    pub on_standby: bool,
+}
