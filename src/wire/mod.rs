@@ -2,3 +2,4 @@
 
 pub mod advert;
 pub mod arp;
+pub mod echo;
