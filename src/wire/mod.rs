@@ -1,1 +1,5 @@
-//! (filled by the commits that follow)
+//! Bytes to types and back. Pure: no clock, file, socket, thread, async, log or hash map.
+
+pub mod advert;
+pub mod arp;
+pub mod echo;
