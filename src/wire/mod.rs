@@ -1,1 +1,3 @@
-//! (filled by the commits that follow)
+//! Pure codecs: bytes to decision types and back.
+
+pub mod gate;
