@@ -1,3 +1,5 @@
-//! Pure codecs: bytes to decision types and back.
+//! Bytes to types and back. Pure: no clock, file, socket, thread, async, log or hash map.
 
+pub mod advert;
+pub mod arp;
 pub mod gate;
