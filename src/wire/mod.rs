@@ -3,3 +3,4 @@
 pub mod advert;
 pub mod arp;
 pub mod echo;
+pub mod gate;
