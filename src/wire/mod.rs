@@ -1,1 +1,2 @@
 //! (filled by the commits that follow)
+pub mod control;
