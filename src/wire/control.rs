@@ -3,12 +3,14 @@
 //!
 //! * [`status`]: the state of the pair, `GET /status`.
 //! * [`explain`]: why it is so, `GET /explain`.
+//! * [`health`]: what the health endpoints answer.
 //! * [`protection`]: the protection meter: what each single fault would do now.
 //! * [`history`]: journal entries, `GET /history`.
 //! * [`timeline`]: one takeover step by step, `GET /timeline`.
 //! * [`operation`]: commands and how they ended, `POST /switchover` and the like.
 
 pub mod explain;
+pub mod health;
 pub mod history;
 pub mod operation;
 pub mod protection;
@@ -16,12 +18,13 @@ pub mod status;
 pub mod timeline;
 
 pub use explain::{Evidence, Explain, NextDeadline, Rule};
+pub use health::Verdict;
 pub use history::{EntryKind, History, HistoryEntry};
 pub use operation::{Operation, Outcome, Problem, RequestBody};
 pub use protection::meter;
 pub use status::{
-    CheckStatus, Counters, DatabaseStatus, Match, NodeState, NodeStatus, OperationStatus, PeerStatus,
-    ProtectionStatus, ReplicaStatus, SingleFault, Status,
+    CheckStatus, Counters, DatabaseStatus, Match, NodeState, NodeStatus, OperationStatus, PeerDatabase,
+    PeerStatus, ProtectionStatus, ReplicaStatus, SingleFault, Status,
 };
 pub use timeline::{Timeline, TimelineStep};
 

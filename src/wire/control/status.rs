@@ -165,6 +165,9 @@ pub struct DatabaseStatus {
     /// Age of the last probe, milliseconds; `None` before the first.
     #[serde(default)]
     pub age_ms: Option<u64>,
+    /// A probe older than this proves nothing, milliseconds: its interval plus its timeout plus a margin.
+    #[serde(default)]
+    pub fresh_for_ms: Option<u64>,
 }
 
 /// `SHOW ALL SLAVES STATUS`, the part that an operator asks for.
