@@ -3,13 +3,20 @@
 pub mod address;
 pub mod announce;
 pub mod clock;
+pub mod control_socket;
 pub mod gateway;
+pub mod http;
 pub mod http_probe;
+pub mod journal;
 pub mod link;
+pub mod log;
+pub mod metrics;
 pub mod netlink;
 pub mod nft;
+pub mod notify;
 pub mod packet_socket;
 pub mod sock_destroy;
 pub mod sys;
 pub mod timer;
 pub mod vrrp_socket;
+//! (filled by the commits that follow)

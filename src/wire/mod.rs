@@ -2,5 +2,7 @@
 
 pub mod advert;
 pub mod arp;
+pub mod control;
 pub mod echo;
 pub mod gate;
+//! (filled by the commits that follow)
