@@ -1,6 +1,9 @@
 //! One file or folder for each thing outside; no decisions.
 
 pub mod address;
+pub mod mode_file;
+pub mod state_file;
+pub mod peer_link;
 pub mod announce;
 pub mod clock;
 pub mod control_socket;
@@ -19,4 +22,4 @@ pub mod sock_destroy;
 pub mod sys;
 pub mod timer;
 pub mod vrrp_socket;
-//! (filled by the commits that follow)
+
