@@ -18,7 +18,6 @@ pub mod lease;
 pub mod node;
 pub mod peer;
 pub mod phase;
-pub mod protection;
 mod rejoin;
 pub mod settings;
 mod standby;

@@ -4,7 +4,6 @@ use super::event::{DatabaseReport, GateState};
 use super::node::Node;
 use super::peer::PeerFacts;
 use super::phase::Phase;
-use super::protection::SingleFault;
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, Mode, Role};
@@ -82,8 +81,6 @@ pub struct View {
     pub not_before: Instant,
     /// What the node waits for next.
     pub next_deadline: Instant,
-    /// The protection meter.
-    pub single_faults: Vec<SingleFault>,
     /// Things an operator should know and that go on: code and text.
     pub warnings: Vec<(String, String)>,
 }
@@ -152,7 +149,6 @@ impl Node {
             guarded: self.guarded(),
             not_before: self.bid_ends_at(),
             next_deadline: self.next_deadline(),
-            single_faults: self.single_faults(),
             warnings: self.told.iter().map(|(code, text)| ((*code).to_owned(), text.clone())).collect(),
         }
     }
