@@ -3,6 +3,9 @@
 use crate::netns::{Lan, Namespace, eventually, neighbour};
 use crate::{LIMIT, run, soon};
 use apd::io::announce::{Announcer, Claim, ClaimKind, ProbeForLife};
+use apd::io::sys;
+use apd::wire::arp::{self, Arp};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
@@ -89,6 +92,24 @@ fn silence_means_that_nobody_has_it_and_our_own_packets_are_no_claims() {
         // The other node heard our kernel answer its probe, and then our announcement.
         assert_eq!(claimed(&theirs).await, claim(OTHER_VIP, &nodes.one, ClaimKind::Answer));
         assert_eq!(claimed(&theirs).await, claim(VIP, &nodes.one, ClaimKind::Announcement));
+    });
+}
+
+#[test]
+fn our_own_packets_reflected_by_the_network_are_no_claims() {
+    let nodes = nodes("mirror");
+    let socket = nodes.two.inside(|| {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None::<Protocol>).expect("a packet socket");
+        let index = sys::interface_index("eth0").expect("it is there");
+        socket.bind(&sys::packet_address(index, arp::ETHERTYPE)).expect("bound");
+        socket
+    });
+    run(async {
+        let probe = probe_for_life(&nodes.one);
+        let ours = nodes.one.mac("eth0").parse().expect("a MAC address");
+        socket.send(&Arp::announcement(ours, VIP).frame()).expect("sent");
+        announcer(&nodes.two).announce(VIP).expect("sent");
+        assert_eq!(claimed(&probe).await, claim(VIP, &nodes.two, ClaimKind::Announcement));
     });
 }
 
