@@ -276,3 +276,39 @@ impl Reader {
         Ok(ended)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sched::{CloneFlags, unshare};
+    use std::process::Command;
+
+    /// In a network namespace of its own; what else can happen is in tests/netns_net.
+    #[test]
+    fn lost_events_cost_nothing_but_a_reading() {
+        let outcome = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("this test needs root");
+            let mut reader = Reader::open("lo", Ipv4Addr::LOCALHOST).unwrap();
+            reader.events.set_rx_buf_sz(1_u32).unwrap();
+            assert_eq!(reader.read().unwrap().detail, "interface lo is set down");
+            let addresses: String =
+                (1..=200).map(|host| format!("addr add 127.0.9.{host}/32 dev lo\n")).collect();
+            let batch = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(batch.path(), format!("link set lo up\n{addresses}")).unwrap();
+            let status = Command::new("ip").arg("-batch").arg(batch.path()).status();
+            assert!(status.expect("this test needs iproute2").success());
+            let mut buffer = [0; 4096];
+            let mut lost = false;
+            for _ in 0..200 {
+                let received = reader.events.recv(&mut &mut buffer[..], 0);
+                lost |= received.is_err_and(|error| error.raw_os_error() == Some(libc::ENOBUFS));
+            }
+            assert!(lost, "the small buffer must have overrun for this test to mean anything");
+            // Once more, this time through our own eyes.
+            assert!(Command::new("ip").args(["addr", "flush", "dev", "lo"]).status().unwrap().success());
+            reader.drain_events();
+            assert_eq!(reader.read().unwrap().detail, "address 127.0.0.1 is missing on lo");
+        });
+        outcome.join().unwrap();
+    }
+}

@@ -58,7 +58,13 @@ impl PacketSocket {
 
     /// Sends one frame without waiting.
     pub(super) fn send(&self, arp: &Arp) -> io::Result<()> {
-        self.asking.send(&arp.frame()).map(drop)
+        let frame = arp.frame();
+        match self.asking.send(&frame) {
+            // The kernel notes on the socket that the interface went down, and says so once, also after it
+            // came back: the first announcement of a takeover must not be lost to that.
+            Err(error) if error.kind() == io::ErrorKind::NetworkDown => self.asking.send(&frame).map(drop),
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Waits for the next ARP packet. Cancel-safe. ENETDOWN is given once when the interface goes down.
