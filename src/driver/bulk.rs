@@ -16,7 +16,12 @@ use tokio::time::timeout;
 const LONGEST: u64 = 256 * 1024 * 1024;
 
 /// Fetches the transactions beyond `have` and holds them for the local server.
-pub async fn fetch(database: &Database, link: &LinkSettings, have: GtidState, deadline: Duration) -> StepResult {
+pub async fn fetch(
+    database: &Database,
+    link: &LinkSettings,
+    have: GtidState,
+    deadline: Duration,
+) -> StepResult {
     match timeout(deadline, receive(link, have)).await {
         Err(_) => StepResult::TimedOut,
         Ok(Err(text)) => StepResult::Failed(text),

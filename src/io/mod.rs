@@ -1,9 +1,6 @@
 //! One file or folder for each thing outside; no decisions.
 
 pub mod address;
-pub mod mode_file;
-pub mod state_file;
-pub mod peer_link;
 pub mod announce;
 pub mod clock;
 pub mod control_socket;
@@ -14,12 +11,14 @@ pub mod journal;
 pub mod link;
 pub mod log;
 pub mod metrics;
+pub mod mode_file;
 pub mod netlink;
 pub mod nft;
 pub mod notify;
 pub mod packet_socket;
+pub mod peer_link;
 pub mod sock_destroy;
+pub mod state_file;
 pub mod sys;
 pub mod timer;
 pub mod vrrp_socket;
-
