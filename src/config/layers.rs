@@ -15,6 +15,7 @@ use super::written::{self, Item, Table, Written};
 use ::config::{Map, Value, ValueKind};
 use serde::Deserialize;
 use serde_json::Value as Json;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// All layers in one.
@@ -246,7 +247,7 @@ impl Notes<'_> {
     fn value(&mut self, schema: &Json, item: Item, path: &mut KeyPath) -> Value {
         let Item { value, origin } = item;
         let is_container = matches!(value, Written::Table(_));
-        if !is_container || self.origins.exact(path).is_none() {
+        if !is_container || self.origins.written(path).is_none() {
             self.origins.note(path.clone(), origin.clone());
         }
         let kind = match value {
@@ -288,6 +289,20 @@ impl Notes<'_> {
         Value::new(None, ValueKind::Table(map))
     }
 
+    /// One named entry. A layer that tunes an entry has to repeat its name, but does not give it.
+    fn entry(&mut self, schema: &Json, item: Item, path: &mut KeyPath) -> Value {
+        if !self.order.contains(path) {
+            self.order.push(path.clone());
+        }
+        let name_path = [path.as_slice(), &["name".to_owned()]].concat();
+        let named_at = self.origins.written(&name_path).cloned();
+        let value = self.value(schema, item, path);
+        if let Some(origin) = named_at {
+            self.origins.note(name_path, origin);
+        }
+        value
+    }
+
     /// As a table whose keys are the entries' names, so that a later layer can tune an entry.
     fn named_list(&mut self, schema: &Json, list: Vec<Item>, path: &mut KeyPath) -> Value {
         let anything = Json::Bool(true);
@@ -307,24 +322,17 @@ impl Notes<'_> {
                 }
             };
             path.push(name.clone());
-            if map.contains_key(&name) {
-                let what = format!(
-                    "there are two of this name, the other one at {}",
-                    self.origins.nearest(path).unwrap_or(&item.origin)
-                );
-                self.problems.error(item.origin.clone(), path, what, "give each a name of its own".into());
-            } else {
-                if !self.order.contains(path) {
-                    self.order.push(path.clone());
+            match map.entry(name) {
+                Entry::Vacant(free) => free.insert(self.entry(entry_schema, item, path)),
+                Entry::Occupied(_) => {
+                    let other = self.origins.nearest(path).unwrap_or(&item.origin);
+                    let what = format!("there are two of this name, the other one at {other}");
+                    let remedy = "give each a name of its own".to_owned();
+                    self.problems.error(item.origin.clone(), path, what, remedy);
+                    path.pop();
+                    continue;
                 }
-                let name_path = [path.as_slice(), &["name".to_owned()]].concat();
-                let named_at = self.origins.exact(&name_path).cloned();
-                map.insert(name, self.value(entry_schema, item, path));
-                // A layer that tunes an entry has to repeat its name, but does not give it.
-                if let Some(origin) = named_at {
-                    self.origins.note(name_path, origin);
-                }
-            }
+            };
             path.pop();
         }
         Value::new(None, ValueKind::Table(map))

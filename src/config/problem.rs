@@ -108,26 +108,37 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// Where each written key came from. The latest layer wins, as for the values.
+/// Where each key's value came from.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     written: BTreeMap<KeyPath, Origin>,
+    filled: BTreeMap<KeyPath, Origin>,
 }
 
 impl Origins {
-    /// Notes that `path` was written (or filled in) at `origin`.
+    /// Notes that `path` was written at `origin`. The latest layer wins, as for the values.
     pub fn note(&mut self, path: KeyPath, origin: Origin) {
         self.written.insert(path, origin);
     }
 
+    /// Notes that the value of `path` was filled in, from what is not written at that key.
+    pub fn fill(&mut self, path: KeyPath, origin: Origin) {
+        self.filled.insert(path, origin);
+    }
+
     /// Where exactly this key was written.
-    pub fn exact(&self, path: &[String]) -> Option<&Origin> {
+    pub fn written(&self, path: &[String]) -> Option<&Origin> {
         self.written.get(path)
     }
 
     /// Where to point a reader at: the key, else the table around it.
     pub fn nearest(&self, path: &[String]) -> Option<&Origin> {
         (1..=path.len()).rev().find_map(|length| self.written.get(&path[..length]))
+    }
+
+    /// Where the value in effect came from.
+    pub fn effective(&self, path: &[String]) -> &Origin {
+        self.filled.get(path).or_else(|| self.written.get(path)).unwrap_or(&Origin::Default)
     }
 }
 

@@ -21,7 +21,7 @@ impl Effective {
     /// Where a key's value came from, by the parts of its path; entries of lists go by their name.
     pub fn origin(&self, path: &[&str]) -> Origin {
         let path: KeyPath = path.iter().map(|part| (*part).to_owned()).collect();
-        self.origins.exact(&path).cloned().unwrap_or(Origin::Default)
+        self.origins.effective(&path).clone()
     }
 }
 
@@ -63,7 +63,7 @@ fn annotate(text: &str, effective: &Effective) -> String {
         } else if let Some((key, _)) = line.split_once(" = ") {
             let mut path = table.clone();
             path.extend(parts_of(key));
-            let origin = effective.origins.exact(&path).unwrap_or(&Origin::Default);
+            let origin = effective.origins.effective(&path);
             let _ = writeln!(shown, "{line:<COLUMN$} # {origin}");
         } else {
             let _ = writeln!(shown, "{line}");

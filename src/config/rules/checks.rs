@@ -114,11 +114,6 @@ fn timing(scene: &mut Scene<'_>, index: usize, kind: CheckKind) -> Timing {
     if shortened {
         scene.filled(&["check", &name, "timeout"], Origin::Derived("interval"));
     }
-    for key in ["name", "type", "interval", "timeout", "rise", "fall", "weight"] {
-        if !scene.is_written(&["check", &name, key]) {
-            scene.filled(&["check", &name, key], Origin::Default);
-        }
-    }
     let (least, hour) = (Period::milliseconds(10), Period::seconds(3600));
     scene.period(&["check", &name, "interval"], interval, least, hour);
     scene.period(&["check", &name, "timeout"], timeout, Period::milliseconds(1), hour);

@@ -85,7 +85,7 @@ fn virtual_address(
     match (address.parse::<IpAddr>(), prefix) {
         (Ok(IpAddr::V6(_)), _) => {
             scene.refuse(path, "not yet supported: IPv6", "write an IPv4 address");
-            return None;
+            None
         }
         (Ok(IpAddr::V4(address)), Some(prefix)) if is_unicast(address) => {
             if !is_device(device) && !interface.is_empty() {

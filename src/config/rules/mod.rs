@@ -84,7 +84,7 @@ impl<'s> Scene<'s> {
 
     /// This very key was written in some layer.
     pub fn is_written(&self, path: &[&str]) -> bool {
-        self.origins.exact(&owned(path)).is_some()
+        self.origins.written(&owned(path)).is_some()
     }
 
     /// An error about a key.
@@ -120,7 +120,7 @@ impl<'s> Scene<'s> {
 
     /// Notes where a value that was filled in came from.
     pub fn filled(&mut self, path: &[&str], origin: Origin) {
-        self.origins.note(owned(path), origin);
+        self.origins.fill(owned(path), origin);
     }
 
     /// The duration, which must lie in a range.

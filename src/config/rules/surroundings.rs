@@ -34,7 +34,10 @@ pub fn gateway(scene: &mut Scene<'_>, nodes: Option<&(Node, Node)>) -> Gateway {
                 scene.file.gateway.targets = vec![next_hop.to_string()];
                 scene.filled(&path, Origin::Host("next hop of the default route"));
                 targets.push(next_hop);
-                target(scene, &path, next_hop, nodes);
+                // A virtual address that is the router's was reported where it is written.
+                if !scene.is_broken(&["cluster", "virtual_addresses"]) {
+                    target(scene, &path, next_hop, nodes);
+                }
             }
             None => scene.refuse_for_now(
                 &path,

@@ -77,21 +77,23 @@ fn vrrp(scene: &mut Scene<'_>, preset: Profile, advert: Period) -> Vrrp {
 fn advert_interval(scene: &mut Scene<'_>, version: u8, advert: Period, preset: Profile) {
     let (key, version_key) = (["vrrp", "advert_interval"], ["vrrp", "version"]);
     let nanoseconds = advert.0.as_nanos();
-    let from = match scene.origins.exact(&super::owned(&key)) {
-        Some(Origin::Profile(_)) => format!(" (from profile \"{}\")", preset.name),
-        _ => String::new(),
+    let from = match scene.is_written(&key) {
+        true => String::new(),
+        false => format!(" (from profile \"{}\")", preset.name),
     };
     let paths: [&[&str]; 2] =
         if from.is_empty() { [&key, &version_key] } else { [&version_key, &version_key] };
     let seconds = 1_000_000_000;
-    if version == 2 && (nanoseconds % seconds != 0 || !(seconds..=255 * seconds).contains(&nanoseconds)) {
+    if version == 2
+        && (!nanoseconds.is_multiple_of(seconds) || !(seconds..=255 * seconds).contains(&nanoseconds))
+    {
         let what = format!(
             "an advert_interval of {advert}{from} does not fit VRRP version 2, which counts whole seconds from 1s to 255s"
         );
         scene.refuse_among(&paths, what, "write advert_interval = \"1s\" under [vrrp], or version = 3");
     }
     let step = 10_000_000;
-    if version == 3 && (nanoseconds % step != 0 || !(step..=4095 * step).contains(&nanoseconds)) {
+    if version == 3 && (!nanoseconds.is_multiple_of(step) || !(step..=4095 * step).contains(&nanoseconds)) {
         let what = format!(
             "an advert_interval of {advert}{from} does not fit VRRP version 3, which counts steps of 10ms from 10ms to 40950ms"
         );

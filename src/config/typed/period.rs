@@ -59,7 +59,7 @@ impl fmt::Display for Period {
         if nanoseconds == 0 {
             return formatter.write_str("0s");
         }
-        match UNITS.iter().find(|(unit, _)| nanoseconds % unit == 0) {
+        match UNITS.iter().find(|(unit, _)| nanoseconds.is_multiple_of(*unit)) {
             Some((unit, word)) => write!(formatter, "{}{word}", nanoseconds / unit),
             None => write!(formatter, "{nanoseconds}ns"),
         }
