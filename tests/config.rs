@@ -5,91 +5,18 @@
 //! `#! KEY: WHAT => REMEDY` (`#^` on the line after it, where a comment would be part of the fault).
 //! Exactly these errors must be reported, and no others that merely follow from them.
 
-use apd::config::checked::{Config, GatewayMethod, MariaDbEndpoint, Probe};
-use apd::config::{
-    ConfigErrors, Interface, Loaded, Origin, Problem, Sources, load, render_effective, schema,
-};
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its stage fails")]
+
+#[path = "config/host.rs"]
+mod host;
+
+use apd::config::checked::{GatewayMethod, MariaDbEndpoint, Probe};
+use apd::config::{Interface, Origin, Problem, render_effective, schema};
 use apd::decision::words::NodeId;
+use host::{Host, SECRET, in_tests, shortest};
 use secrecy::ExposeSecret;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-const SECRET: &str = "hunter2-and-more";
-
-/// A host that is node db1, as far as a configuration can see it.
-struct Host {
-    folder: tempfile::TempDir,
-    sources: Sources,
-}
-
-impl Host {
-    fn new() -> Host {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("etc/apd/conf.d")).unwrap();
-        let address = "192.168.33.101".parse().unwrap();
-        let sources = Sources {
-            main_file: folder.path().join("etc/apd/apd.toml"),
-            environment: Vec::new(),
-            flags: Vec::new(),
-            hostname: "db1".into(),
-            interfaces: vec![
-                Interface { name: "lo".into(), addresses: vec![("127.0.0.1".parse().unwrap(), 8)] },
-                Interface { name: "eth0".into(), addresses: vec![(address, 24)] },
-                Interface { name: "eth1".into(), addresses: Vec::new() },
-            ],
-            default_route: Some(("192.168.33.1".parse().unwrap(), "eth0".into())),
-            root: folder.path().to_owned(),
-            secrets_required: true,
-        };
-        let host = Host { folder, sources };
-        host.secret("mariadb.password", &format!("{SECRET}\n"), 0o600);
-        host.secret("vrrp.password", "abcdefgh\n", 0o600);
-        host.secret("empty", "\n", 0o600);
-        host
-    }
-
-    fn secret(&self, name: &str, text: &str, mode: u32) {
-        let path = self.folder.path().join("etc/apd").join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    fn main(self, text: &str) -> Host {
-        std::fs::write(&self.sources.main_file, text).unwrap();
-        self
-    }
-
-    fn part(self, name: &str, text: &str) -> Host {
-        std::fs::write(self.folder.path().join("etc/apd/conf.d").join(name), text).unwrap();
-        self
-    }
-
-    fn variable(mut self, name: &str, text: &str) -> Host {
-        self.sources.environment.push((name.into(), text.into()));
-        self
-    }
-
-    fn load(&self) -> Result<Loaded, ConfigErrors> {
-        load(&self.sources)
-    }
-
-    fn config(&self) -> Config {
-        self.load().unwrap_or_else(|errors| panic!("{errors}")).config
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        self.load().expect_err("this configuration is broken").problems
-    }
-}
-
-fn shortest() -> String {
-    std::fs::read_to_string(in_tests("shortest.toml")).unwrap()
-}
-
-fn in_tests(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
-}
 
 /// One error that a broken file announces.
 #[derive(Debug)]
@@ -218,8 +145,12 @@ fn later_layers_win() {
 fn entries_of_check_merge_by_name() {
     let config = Host::new()
         .main(&shortest())
-        .part("10.toml", "[[check]]\nname = \"api\"\ninterval = \"20ms\"\nweight = -20\nroles = [\"active\"]\n")
-        .part("20.toml", "[[check]]\nname = \"mariadb\"\nfall = 5\n\n[[check]]\nname = \"web\"\ntype = \"http\"\nurl = \"http://192.168.33.101?a=1\"\n")
+        .part(
+            "10.toml",
+            "[[check]]\nname = \"api\"\ninterval = \"20ms\"\nweight = -20\nroles = [\"active\"]\n",
+        )
+        .part("20.toml", "[[check]]\nname = \"mariadb\"\nfall = 5\n")
+        .part("30.toml", "[[check]]\nname = \"web\"\ntype = \"http\"\nurl = \"http://192.168.33.101?a=1\"\n")
         .variable("APD__CHECK__API__FALL", "7")
         .config();
     let [api, web] = config.checks.as_slice() else { panic!("{:?}", config.checks) };
@@ -349,7 +280,8 @@ fn what_deserves_a_second_look_is_a_warning() {
 #[test]
 fn secrets_come_from_files_and_credentials_and_are_never_shown() {
     let text = format!(
-        "{}\n[http]\ntoken_file = \"%d/token\"\n[vrrp]\nversion = 2\nadvert_interval = \"1s\"\nauth_pass_file = \"/etc/apd/vrrp.password\"\n",
+        "{}\n[http]\ntoken_file = \"%d/token\"\n[vrrp]\nversion = 2\nadvert_interval = \"1s\"\n\
+         auth_pass_file = \"/etc/apd/vrrp.password\"\n",
         shortest().replace("/health", "/health?api_key=hunter2")
     );
     let host = Host::new().main(&text).variable("CREDENTIALS_DIRECTORY", "/etc/apd");
@@ -476,24 +408,34 @@ fn garbage_never_panics() {
     }
 }
 
-/// Every key of the contract is known, and every known key is described for the operator.
+/// Every known key is described for the operator, with its default.
 #[test]
 fn the_manual_describes_every_key() {
     let manual =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
-    fn keys(schema: &serde_json::Value, path: &str, found: &mut Vec<String>) {
-        let tables = [schema.get("additionalProperties"), schema.get("items")];
-        for inner in tables.into_iter().flatten() {
-            keys(inner, path, found);
+    fn keys(schema: &serde_json::Value, found: &mut Vec<(String, Option<serde_json::Value>)>) {
+        for inner in [schema.get("additionalProperties"), schema.get("items")].into_iter().flatten() {
+            keys(inner, found);
         }
         for (key, inner) in schema.get("properties").and_then(|p| p.as_object()).into_iter().flatten() {
-            found.push(key.clone());
-            keys(inner, key, found);
+            found.push((key.clone(), inner.get("default").cloned()));
+            keys(inner, found);
         }
     }
-    let mut found = Vec::new();
-    keys(&schema(), "", &mut found);
-    assert!(found.len() > 120, "{}", found.len());
-    let missing: Vec<&String> = found.iter().filter(|key| !manual.contains(&format!("`{key}`"))).collect();
-    assert!(missing.is_empty(), "docs/configuration.md does not describe {missing:?}");
+    let schema = schema();
+    let sections = schema["properties"].as_object().unwrap();
+    assert_eq!(sections.len(), 16);
+    for (section, inner) in sections {
+        let mut found = vec![(section.clone(), None)];
+        keys(inner, &mut found);
+        let later = ["arbiter", "fencing", "service", "hook", "sync", "alerts"].contains(&section.as_str());
+        for (key, default) in found {
+            assert!(manual.contains(&format!("`{key}`")), "docs/configuration.md does not describe {key}");
+            let default = default.filter(|value| !value.is_object() && *value != "" && !later);
+            let shown = default.map_or_else(String::new, |default| format!("`{default}`"));
+            let row = |line: &&str| line.starts_with(&format!("| `{key}` |")) && line.contains(&shown);
+            let described = shown.is_empty() || manual.lines().any(|line| row(&line));
+            assert!(described, "docs/configuration.md does not give {shown}, the default of {section}.{key}");
+        }
+    }
 }

@@ -69,7 +69,7 @@ fn read_file(path: &Path, problems: &mut Problems) -> Table {
         Err(error) => match error.kind() {
             std::io::ErrorKind::NotFound => (
                 error,
-                "write it (docs/configuration.md begins with the shortest one), or name another with --config",
+                "write it (docs/configuration.md begins with the shortest), or name another with --config",
             ),
             std::io::ErrorKind::InvalidData => (error, "save the file as UTF-8"),
             _ => (error, "let the user of apd read this file"),

@@ -132,10 +132,10 @@ impl<'s> Scene<'s> {
     }
 
     /// The path, which must be absolute: a daemon has no folder of its own that an operator could know.
+    /// The message does not repeat it, for it may be a password written in place of its file.
     pub fn absolute(&mut self, path: &[&str], value: &Path) -> PathBuf {
         if !value.is_absolute() {
-            let what = format!("{:?} is no absolute path", value.display().to_string());
-            self.refuse(path, what, "begin it with /");
+            self.refuse(path, "this is no absolute path", "write the whole path, beginning with /");
         }
         value.to_owned()
     }

@@ -41,8 +41,8 @@ pub fn gateway(scene: &mut Scene<'_>, nodes: Option<&(Node, Node)>) -> Gateway {
             }
             None => scene.refuse_for_now(
                 &path,
-                "protection = \"gateway\" needs something outside of the pair to probe, and this host has no default route",
-                "write targets = [\"192.168.33.1\"] under [gateway], addresses that answer in this network, or protection = \"vrrp\"",
+                "protection = \"gateway\" needs something to probe, and this host has no default route",
+                "write targets = [\"192.168.33.1\"] under [gateway], or protection = \"vrrp\"",
             ),
         }
     }

@@ -73,7 +73,8 @@ fn vrrp(scene: &mut Scene<'_>, preset: Profile, advert: Period) -> Vrrp {
     }
 }
 
-/// Version 3 counts hundredths of a second in 12 bits (RFC 9568, 5.2.7), version 2 seconds in 8 (RFC 3768, 5.3.7).
+/// Version 3 counts hundredths of a second in 12 bits (RFC 9568, 5.2.7), version 2 seconds in 8 (RFC 3768,
+/// 5.3.7).
 fn advert_interval(scene: &mut Scene<'_>, version: u8, advert: Period, preset: Profile) {
     let (key, version_key) = (["vrrp", "advert_interval"], ["vrrp", "version"]);
     let nanoseconds = advert.0.as_nanos();
@@ -87,16 +88,13 @@ fn advert_interval(scene: &mut Scene<'_>, version: u8, advert: Period, preset: P
     if version == 2
         && (!nanoseconds.is_multiple_of(seconds) || !(seconds..=255 * seconds).contains(&nanoseconds))
     {
-        let what = format!(
-            "an advert_interval of {advert}{from} does not fit VRRP version 2, which counts whole seconds from 1s to 255s"
-        );
+        let what =
+            format!("{advert}{from} does not fit VRRP version 2, which counts whole seconds from 1s to 255s");
         scene.refuse_among(&paths, what, "write advert_interval = \"1s\" under [vrrp], or version = 3");
     }
     let step = 10_000_000;
     if version == 3 && (!nanoseconds.is_multiple_of(step) || !(step..=4095 * step).contains(&nanoseconds)) {
-        let what = format!(
-            "an advert_interval of {advert}{from} does not fit VRRP version 3, which counts steps of 10ms from 10ms to 40950ms"
-        );
+        let what = format!("{advert}{from} does not fit VRRP version 3: steps of 10ms from 10ms to 40950ms");
         scene.refuse_among(&paths, what, "write a multiple of 10ms, as \"100ms\"");
     }
 }
