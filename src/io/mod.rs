@@ -1,1 +1,4 @@
-//! (filled by the commits that follow)
+//! One file or folder for each thing outside; no decisions.
+
+pub mod binlog;
+pub mod mariadb;

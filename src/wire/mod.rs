@@ -1,1 +1,4 @@
-//! (filled by the commits that follow)
+//! Pure codecs: bytes to decision types and back.
+
+pub mod binlog;
+pub mod binlog_query;
