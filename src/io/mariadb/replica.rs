@@ -218,7 +218,7 @@ impl Database {
 }
 
 /// A syntax error quotes the statement, and this one holds a password.
-fn without_text(failure: Failure) -> Failure {
+pub(super) fn without_text(failure: Failure) -> Failure {
     match failure {
         Failure::Server { what, code: code @ (1064 | 1149), .. } => {
             Failure::Server { what, code, message: "the statement was not understood".into() }

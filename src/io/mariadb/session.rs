@@ -118,8 +118,9 @@ impl Fields {
     }
 }
 
-/// Drops a connection without asking the server: the usual drop waits for the rest of a pending result,
-/// for ever if the server hangs. A plain thread has no runtime on which the driver could wait.
+/// A connection with a question under way. Dropped, it goes without asking the server: the usual drop waits
+/// for the rest of a pending result, for ever if the server hangs. A plain thread has no runtime on which
+/// the driver could wait.
 struct Discarding(Option<Conn>);
 
 impl Drop for Discarding {
@@ -132,7 +133,8 @@ impl Drop for Discarding {
 
 /// An open connection.
 pub struct Session {
-    conn: Discarding,
+    /// Idle: its usual drop takes leave of the server.
+    conn: Option<Conn>,
     id: u32,
 }
 
@@ -148,7 +150,7 @@ impl Session {
             Err(_) => return Err(Failure::TimedOut("connect")),
         };
         let id = conn.id();
-        let mut session = Session { conn: Discarding(Some(conn)), id };
+        let mut session = Session { conn: Some(conn), id };
         session.rows(&statement!("session"), until).await?;
         Ok(session)
     }
@@ -160,7 +162,7 @@ impl Session {
 
     /// Whether it can still be used.
     pub fn is_usable(&self) -> bool {
-        self.conn.0.is_some()
+        self.conn.is_some()
     }
 
     /// Sends `statement` with the server's own bound a little before `until` and reads the rows of its last
@@ -191,7 +193,7 @@ impl Session {
     ) -> Result<Vec<Fields>, Failure> {
         let lost = || Failure::Lost { what, why: "closed before".into() };
         // Taken out while in flight: a dropped future must not leave a half-used connection behind.
-        let mut flight = Discarding(self.conn.0.take());
+        let mut flight = Discarding(self.conn.take());
         let conn = flight.0.as_mut().ok_or_else(lost)?;
         let answer = match until {
             Some(until) => match timeout_at(until, exchange(conn, text)).await {
@@ -202,7 +204,7 @@ impl Session {
         };
         let answer = answer.map_err(|error| Failure::from_client(what, &error));
         if !answer.as_ref().is_err_and(Failure::is_final) {
-            self.conn.0 = flight.0.take();
+            self.conn = flight.0.take();
         }
         answer
     }
@@ -220,7 +222,8 @@ async fn exchange(conn: &mut Conn, text: String) -> Result<Vec<Fields>, mysql_as
             break;
         }
     }
-    drop(result);
+    // An error of a later statement lies here still, and would come up at the next question otherwise.
+    result.drop_result().await?;
     Ok(rows.into_iter().map(Fields::from_row).collect())
 }
 
