@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod announce;
+pub mod binlog;
 pub mod clock;
 pub mod control_socket;
 pub mod gateway;
@@ -10,6 +11,7 @@ pub mod http_probe;
 pub mod journal;
 pub mod link;
 pub mod log;
+pub mod mariadb;
 pub mod metrics;
 pub mod mode_file;
 pub mod netlink;

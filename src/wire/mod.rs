@@ -2,8 +2,11 @@
 
 pub mod advert;
 pub mod arp;
+pub mod binlog;
+pub mod binlog_query;
 pub mod control;
 pub mod echo;
 pub mod gate;
 pub mod peer;
 pub mod state;
+//! Pure codecs: bytes to decision types and back.
