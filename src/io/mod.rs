@@ -3,6 +3,7 @@
 pub mod address;
 pub mod announce;
 pub mod clock;
+pub mod gate_link;
 pub mod gateway;
 pub mod http_probe;
 pub mod link;
