@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod announce;
+pub mod binlog;
 pub mod clock;
 pub mod control_socket;
 pub mod gate_link;
@@ -11,6 +12,7 @@ pub mod http_probe;
 pub mod journal;
 pub mod link;
 pub mod log;
+pub mod mariadb;
 pub mod metrics;
 pub mod mode_file;
 pub mod netlink;
