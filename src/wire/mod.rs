@@ -1,5 +1,4 @@
 //! Bytes to types and back. Pure: no clock, file, socket, thread, async, log or hash map.
-//! Pure codecs: bytes to decision types and back.
 
 pub mod advert;
 pub mod arp;
