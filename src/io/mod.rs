@@ -5,6 +5,7 @@ pub mod announce;
 pub mod binlog;
 pub mod clock;
 pub mod control_socket;
+pub mod gate_link;
 pub mod gateway;
 pub mod http;
 pub mod http_probe;

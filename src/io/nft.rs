@@ -24,6 +24,7 @@ const BATCH_END: u16 = 0x11;
 const GET_TABLE: u16 = 1;
 const GET_CHAIN: u16 = 4;
 const GET_RULE: u16 = 7;
+const GET_SET: u16 = 10;
 const NEW_SET_ELEMENT: u16 = 12;
 const GET_SET_ELEMENT: u16 = 13;
 const DELETE_SET_ELEMENT: u16 = 14;
@@ -47,6 +48,16 @@ impl Timeout {
     pub fn new(time: Duration, tick: Duration) -> Option<Self> {
         let milliseconds = u64::try_from(time.as_millis()).ok()?;
         (Duration::from_millis(milliseconds) >= tick && milliseconds > 0).then_some(Self(milliseconds))
+    }
+
+    /// The shortest there is: one tick, in whole milliseconds.
+    pub fn one(tick: Duration) -> Self {
+        Self(u64::try_from(tick.as_micros().div_ceil(1000)).unwrap_or(1).max(1))
+    }
+
+    /// As a time.
+    pub fn time(self) -> Duration {
+        Duration::from_millis(self.0)
     }
 }
 
@@ -217,8 +228,7 @@ impl Sets {
     /// table is missing.
     pub fn rules(&mut self) -> Result<Option<Vec<u8>>, NetlinkError> {
         let mut all = Vec::new();
-        let families: &[u8] = if self.arp { &[INET, ARP] } else { &[INET] };
-        for &family in families {
+        for &family in self.families() {
             for kind in [GET_TABLE, GET_CHAIN, GET_RULE] {
                 let before = all.len();
                 for message in self.ours(kind, family)? {
@@ -233,11 +243,33 @@ impl Sets {
         Ok(Some(all))
     }
 
+    /// How many rules the tables have, if both exist, are switched on, and carry the set called `mark`.
+    pub fn marked(&mut self, mark: &str) -> Result<Option<usize>, NetlinkError> {
+        let mark = [mark.as_bytes(), &[0]].concat();
+        let mut rules = 0;
+        for &family in self.families() {
+            let set_name = |message: &Message| attribute(message.payload.get(4..)?, 2).map(<[u8]>::to_vec);
+            if !self.ours(GET_SET, family)?.iter().any(|message| set_name(message).as_ref() == Some(&mark)) {
+                return Ok(None);
+            }
+            let flags = |message: &Message| attribute(message.payload.get(4..)?, 2).map(<[u8]>::to_vec);
+            if self.ours(GET_TABLE, family)?.iter().any(|table| flags(table).is_some_and(|f| f != [0; 4])) {
+                return Ok(None);
+            }
+            rules += self.ours(GET_RULE, family)?.len();
+        }
+        Ok(Some(rules))
+    }
+
+    fn families(&self) -> &'static [u8] {
+        if self.arp { &[INET, ARP] } else { &[INET] }
+    }
+
     fn ours(&mut self, kind: u16, family: u8) -> Result<Vec<Message>, NetlinkError> {
         let table = self.table.clone();
         let mut found = self.socket.dump(message_kind(kind), |builder| {
             builder.raw(&head(family, 0));
-            if kind == GET_RULE {
+            if kind == GET_RULE || kind == GET_SET {
                 builder.string(NAME, &table);
             }
         })?;
