@@ -173,7 +173,7 @@ impl Machine {
 
     /// Whether its process 1 lives.
     pub fn is_on(&self) -> bool {
-        kill(Pid::from_raw(self.process), None).is_ok()
+        lives(self.process)
     }
 
     /// Kills process 1, and so everything in the machine, and waits until the kernel has cleared it away.
@@ -203,6 +203,12 @@ impl Machine {
             std::mem::forget(holder);
         }
     }
+}
+
+/// Whether a process runs; one that is dead and only waits to be reaped does not.
+fn lives(process: i32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 impl Drop for Machine {

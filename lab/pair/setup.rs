@@ -13,6 +13,7 @@ use super::machine::{Machine, Process};
 use super::network::VIRTUAL;
 use super::server::{self, Template};
 use super::tools::{Tools, output, run};
+use super::wait;
 
 /// A way to hold the pair together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +167,15 @@ format = "text"
                     node.shell("echo 0 >/run/ha-weight")?;
                     node.start(&disk.join("log/checker.log"), "python3", &["/etc/keepalived/checker.py"])?;
                 }
-                node.start(&disk.join("log/keepalived.log"), "keepalived", &["-n", "-l", "-D"])
+                let log = disk.join("log/keepalived.log");
+                node.start(&log, "keepalived", &["-n", "-l", "-D"])?;
+                // The node that is started first takes part first.
+                wait("keepalived takes part", Duration::from_secs(10), || {
+                    let text = fs::read_to_string(&log)?;
+                    Ok(["Entering BACKUP", "Entering MASTER", "entering FAULT"]
+                        .iter()
+                        .any(|word| text.contains(word)))
+                })
             }
         }
     }
