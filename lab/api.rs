@@ -20,9 +20,6 @@ use mysql_async::{Conn, Opts, OptsBuilder};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-/// The port of the API on every node.
-pub const PORT: u16 = 8080;
-
 /// What the API is told on its command line.
 #[derive(clap::Args, Debug)]
 pub struct Options {

@@ -2,8 +2,12 @@
 //! to it, and reports what clients saw. It also is the API and the writer that run inside.
 
 mod api;
+mod bench;
+mod demo;
+mod idle;
 mod init;
 mod pair;
+mod soak;
 mod writer;
 
 use std::process::ExitCode;
@@ -80,6 +84,28 @@ enum Verb {
     },
     /// List the faults.
     Faults,
+    /// A failover, a rejoin and a planned switchover, told as they happen.
+    Demo,
+    /// Each fault several times with each set-up, and the table of it.
+    Bench(bench::Options),
+    /// Many rounds of switchover, failover and rejoin on one pair.
+    Soak {
+        /// apd-default or apd-lan-fast.
+        #[arg(long, default_value = "apd-lan-fast")]
+        setup: Setup,
+        /// How many rounds.
+        #[arg(long, default_value_t = 50)]
+        rounds: u32,
+    },
+    /// Memory and processor time of a set-up when nothing happens.
+    Idle {
+        /// apd-default, apd-lan-fast, seed, tuned or expert.
+        #[arg(long = "setup", default_value = "apd-default")]
+        setup: Setup,
+        /// For how many seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     #[command(hide = true)]
     Machine(init::Options),
     #[command(hide = true)]
@@ -106,6 +132,13 @@ fn carry_out(arguments: Arguments) -> Result<ExitCode> {
         Verb::Api(options) => api::run(options)?,
         Verb::Writer(options) => writer::run(options)?,
         Verb::Faults => Fault::ALL.iter().for_each(|fault| println!("{}", fault.word())),
+        Verb::Demo => demo::run(&tools()?)?,
+        Verb::Bench(options) => bench::run(&tools()?, &options)?,
+        Verb::Soak { setup, rounds } => soak::run(&tools()?, setup, rounds)?,
+        Verb::Idle { setup, seconds } => {
+            let costs = idle::measure(&tools()?, setup, std::time::Duration::from_secs(seconds))?;
+            println!("{}", serde_json::to_string_pretty(&costs)?);
+        }
         Verb::Up { name, setup } => {
             let pair = Pair::up_named(&tools()?, setup, &name, true)?;
             println!("{}", serde_json::to_string_pretty(&pair.state())?);

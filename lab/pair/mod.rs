@@ -1,6 +1,8 @@
 //! A pair on one machine: two nodes with real MariaDB servers, an API each, the daemons of a set-up, a switch, and
 //! clients that write through the virtual address. Used by `apd-lab` and, as the same source, by the lab tests.
 
+#![allow(dead_code, reason = "the tool and each test program use different parts of it")]
+
 pub mod fault;
 pub mod machine;
 pub mod network;
@@ -35,8 +37,6 @@ const CLIENTS: [(&str, u8); 3] = [("client", 10), ("pinned1", 11), ("pinned2", 1
 pub struct Node {
     /// `db1` or `db2`.
     pub name: &'static str,
-    /// 0 or 1.
-    pub index: usize,
     /// The node's files; they outlive a power-off.
     pub disk: PathBuf,
     /// The machine while it is powered on.
@@ -47,11 +47,6 @@ impl Node {
     /// The machine, or an error that names the node when it is powered off.
     pub fn machine(&self) -> Result<&Machine> {
         self.machine.as_ref().with_context(|| format!("{} is powered off", self.name))
-    }
-
-    /// The node's `server_id`, also the last part of its address.
-    pub fn server_id(&self) -> u32 {
-        self.index as u32 + 1
     }
 }
 
@@ -132,7 +127,7 @@ impl Pair {
 
     /// As [`Pair::up`], with a name; a pair that persists outlives this process.
     pub fn up_named(tools: &Tools, setup: Setup, name: &str, persist: bool) -> Result<Self> {
-        let mut pair = Self::build(tools, setup, name, persist)?;
+        let pair = Self::build(tools, setup, name, persist)?;
         pair.start_servers()?;
         let machines = [pair.nodes[0].machine()?, pair.nodes[1].machine()?];
         let disks = [pair.nodes[0].disk.as_path(), pair.nodes[1].disk.as_path()];
@@ -201,9 +196,12 @@ impl Pair {
         self.setup.start_daemon(&self.tools, node.machine()?, &node.disk)
     }
 
-    /// Cuts a node's power: the carrier goes, then everything in it dies without a word.
+    /// Cuts a node's power: everything in it stops at once, the carrier goes, and it dies without a word.
     pub fn power_off(&mut self, index: usize) -> Result<()> {
         let name = self.nodes[index].name;
+        if let Some(machine) = &self.nodes[index].machine {
+            machine.freeze();
+        }
         self.switch.port(name, false)?;
         if let Some(mut machine) = self.nodes[index].machine.take() {
             machine.power_off();

@@ -83,15 +83,6 @@ pub fn longest_gap_ns(attempts: &[Attempt], lane: &str, from_ns: u64, until_ns: 
     longest
 }
 
-/// The first acknowledgement by `server` in any lane after `from_ns`, ns.
-pub fn first_by(attempts: &[Attempt], server: u32, from_ns: u64) -> Option<u64> {
-    attempts
-        .iter()
-        .filter(|one| one.accepted() && one.server == server && one.start_ns >= from_ns)
-        .map(|one| one.end_ns)
-        .min()
-}
-
 /// How many acknowledged rows are missing among `present`.
 pub fn lost(attempts: &[Attempt], present: &HashSet<u64>) -> usize {
     attempts.iter().filter(|one| one.accepted() && !present.contains(&one.id)).count()
