@@ -95,8 +95,7 @@ impl Pair {
             switch.plug(&machine, octet)?;
             clients.push(machine);
         }
-        let node = |name: &'static str, index| Node { name, index, disk: folder.join(name), machine: None };
-        let nodes = [node("db1", 0), node("db2", 1)];
+        let nodes = ["db1", "db2"].map(|name| Node { name, disk: folder.join(name), machine: None });
         let mut pair = Self {
             name: name.to_owned(),
             tools: tools.clone(),
