@@ -9,4 +9,3 @@ pub mod echo;
 pub mod gate;
 pub mod peer;
 pub mod state;
-//! Pure codecs: bytes to decision types and back.
