@@ -108,7 +108,7 @@ impl Recorder {
     pub fn standing_warnings(&self, standing: &[&String]) -> Vec<Why> {
         let mut warnings: Vec<Why> =
             self.warnings.values().filter(|why| standing.contains(&&why.text)).cloned().collect();
-        warnings.sort_by(|left, right| right.severity.cmp(&left.severity));
+        warnings.sort_by_key(|why| std::cmp::Reverse(why.severity));
         warnings
     }
 
