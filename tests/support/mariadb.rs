@@ -338,3 +338,11 @@ pub async fn fails(database: &Database, step: DatabaseStep) -> String {
         other => panic!("{step:?}: {other:?}"),
     }
 }
+
+impl Pair {
+    /// Waits until `b` has applied what `a` has now, while `a` goes on.
+    pub async fn caught_up_soon(&self) {
+        let state = self.a.state().await;
+        eventually("the replica has come this far", || async { self.b.state().await.covers(&state) }).await;
+    }
+}
