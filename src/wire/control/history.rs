@@ -102,6 +102,7 @@ pub const fn step_name(step: &Step) -> &'static str {
         Step::Address(AddressStep::CutStream) => "address.cut_stream",
         Step::Address(AddressStep::LiftCut) => "address.lift_cut",
         Step::Database(step) => database_step_name(step),
+        Step::Remote(RemoteStep::ReachServer) => "remote.reach_server",
         Step::Remote(RemoteStep::FenceServer) => "remote.fence_server",
         Step::Remote(RemoteStep::FetchTail { .. }) => "remote.fetch_tail",
         Step::Remote(RemoteStep::Compare) => "remote.compare",
