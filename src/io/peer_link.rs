@@ -112,7 +112,11 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Dials, speaks until the connection ends, and dials again.
-async fn dial(settings: LinkSettings, mut outgoing: mpsc::Receiver<Vec<u8>>, report: mpsc::Sender<LinkEvent>) {
+async fn dial(
+    settings: LinkSettings,
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
+    report: mpsc::Sender<LinkEvent>,
+) {
     let mut refused = String::new();
     loop {
         // What was said while there was no connection is stale.
@@ -229,7 +233,12 @@ async fn accept(listener: TcpListener, settings: LinkSettings, report: mpsc::Sen
     }
 }
 
-async fn welcome(mut stream: TcpStream, from: SocketAddr, settings: LinkSettings, report: mpsc::Sender<LinkEvent>) {
+async fn welcome(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    settings: LinkSettings,
+    report: mpsc::Sender<LinkEvent>,
+) {
     let Ok(Ok(hello)) = timeout(HANDSHAKE, read_frame::<Hello>(&mut stream)).await else {
         let text = format!("{from} spoke no peer protocol on the peer port");
         let _ = report.try_send(LinkEvent::Refused(text));

@@ -49,7 +49,8 @@ impl StateFile {
         if fresh {
             file.write_all_at(&[0; 2 * SLOT], 0).map_err(failed("preallocate"))?;
             file.sync_all().map_err(failed("fsync"))?;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("fsync of its folder"))?;
         }
         let mut newest: Option<(DurableFacts, u64)> = None;

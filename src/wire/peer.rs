@@ -84,7 +84,9 @@ pub enum TailHeader {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// Longer than anything that is said here.
-    #[error("a frame of {0} bytes on the peer link: at most {LONGEST_FRAME} are allowed; is it apd on the other side?")]
+    #[error(
+        "a frame of {0} bytes on the peer link: at most {LONGEST_FRAME} are allowed; is it apd on the other side?"
+    )]
     TooLong(usize),
     /// No JSON of the expected form.
     #[error("a frame of the peer link cannot be read: {0}; both nodes should run the same version")]
