@@ -191,7 +191,7 @@ fn a_lease_is_kept_for_many_renewals_on_a_busy_host() {
     serve(&scene.node, DATABASE_PORT);
     let (process, mut daemon) = scene.gate();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let rounds = 40;
+    let rounds = 25;
     let used = std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
