@@ -280,6 +280,11 @@ impl Pair {
         Ok(())
     }
 
+    /// The machine of the client that follows the address.
+    pub fn client(&self) -> &Machine {
+        &self.clients[0]
+    }
+
     /// Stops the writers; their records are complete afterwards.
     pub fn stop_writers(&self) -> Result<()> {
         for client in &self.clients {
