@@ -1,0 +1,1 @@
+SHOW BINLOG EVENTS IN {file} FROM {position} LIMIT {limit}

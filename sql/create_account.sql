@@ -1,0 +1,2 @@
+CREATE USER IF NOT EXISTS {account} IDENTIFIED {by};
+ALTER USER {account} IDENTIFIED {by}

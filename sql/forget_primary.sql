@@ -1,0 +1,2 @@
+-- The relay log and the connection data go with it.
+RESET SLAVE ALL

@@ -1,0 +1,1 @@
+SELECT number, node FROM {schema}.epoch ORDER BY number DESC, node DESC LIMIT 1

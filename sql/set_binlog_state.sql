@@ -1,0 +1,1 @@
+SET GLOBAL gtid_binlog_state = {state}

@@ -1,0 +1,268 @@
+//! One look at the server, as a `DatabaseReport`.
+
+use super::files::Disks;
+use super::heartbeat::Pulse;
+use super::replica::{Replica, replica};
+use super::session::{Failure, Fields};
+use super::statement::{quote, statement};
+use super::writes::read_only_value;
+use super::{Database, Positions};
+use crate::decision::event::{DatabaseReport, ReplicaReport};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// READ_ONLY ADMIN and SUPER in `mysql.global_priv`.
+const READ_ONLY_ADMIN: u64 = 1 << 33;
+const SUPER: u64 = 1 << 15;
+
+/// What is kept from one look to the next.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// The newest report.
+    pub last: DatabaseReport,
+    disks: Option<Disks>,
+    /// Connection on which the last look was made: another one may mean another run of the server.
+    connection: u32,
+    /// When the last look succeeded.
+    seen: Option<Instant>,
+    /// `read_only` was not set when the server started.
+    starts_writable: bool,
+    /// The replica ran by itself after a start of the server.
+    starts_replica: bool,
+}
+
+impl Database {
+    /// Looks at everything; `Err` when the server did not answer.
+    pub(super) async fn look(
+        &self,
+        looks: &mut Looks,
+        pulse: &Pulse,
+        timeout: Duration,
+    ) -> Result<DatabaseReport, Failure> {
+        let until = Instant::now() + timeout;
+        let rows = self.probe.ask(statement!("probe"), until).await?;
+        let row = rows.first().cloned().unwrap_or_default();
+        let positions = Positions::read(&row)?;
+        let replica = replica(&self.probe, until).await?;
+        self.notice_restart(looks, &row, replica.as_ref(), until).await?;
+        self.notice_folders(looks, &row, timeout);
+        let mut report = DatabaseReport {
+            reachable: true,
+            dead: false,
+            detail: String::new(),
+            writable: !read_only_value(&row),
+            server_id: row.number("server_id").unwrap_or(0),
+            version: row.text("version").to_owned(),
+            gtid: positions.everything(),
+            binlog_position: positions.binlog,
+            replica: None,
+            restarts: looks.last.restarts,
+            write_stalled: None,
+            privileged_clients: Vec::new(),
+            warnings: warnings(&row, looks),
+        };
+        if let Some(replica) = replica {
+            report.replica = Some(self.replica_report(replica, until).await?);
+        }
+        self.judge_writes(&mut report, looks, pulse, timeout, until).await?;
+        self.notice_privileged(&mut report, until).await?;
+        looks.seen = Some(Instant::now());
+        looks.last = report.clone();
+        Ok(report)
+    }
+
+    async fn replica_report(&self, replica: Replica, until: Instant) -> Result<ReplicaReport, Failure> {
+        let age = statement!("heartbeat_age", schema = self.schema(), node = self.settings.node.0);
+        let lag = match self.probe.ask(age, until).await {
+            Ok(rows) => rows.first().and_then(|row| row.number("age")).map(Duration::from_micros),
+            // No ledger yet, or no right to read it: the lag is unknown.
+            Err(Failure::Server { .. }) => None,
+            Err(failure) => return Err(failure),
+        };
+        Ok(ReplicaReport {
+            receiving: replica.receiving == "Yes",
+            connecting: replica.receives() && replica.receiving != "Yes",
+            applying: replica.applying,
+            primary: replica.host,
+            received: replica.received,
+            applied: replica.applied,
+            lag,
+            error: replica.error,
+        })
+    }
+
+    /// A new connection may mean a new run of the server: its uptime tells.
+    async fn notice_restart(
+        &self,
+        looks: &mut Looks,
+        row: &Fields,
+        replica: Option<&Replica>,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        let connection = self.probe.id();
+        if connection == looks.connection && looks.seen.is_some() {
+            return Ok(());
+        }
+        let rows = self.probe.ask(statement!("uptime"), until).await?;
+        let uptime =
+            rows.first().and_then(|row| row.number("value")).map_or(Duration::ZERO, Duration::from_secs);
+        let origin = self.probe.ask(statement!("read_only_origin"), until).await?;
+        let origin = origin.first().map_or("", |row| row.text("origin")).to_owned();
+        let restarted = looks.seen.is_some_and(|seen| uptime < seen.elapsed() + Duration::from_secs(1));
+        let first = looks.seen.is_none();
+        looks.connection = connection;
+        if restarted {
+            looks.last.restarts += 1;
+            self.remember(|memory| memory.started_replica = false);
+        }
+        if first || restarted {
+            looks.starts_writable = match origin.as_str() {
+                "COMPILE-TIME" => true,
+                "SQL" => looks.starts_writable,
+                _ => !read_only_value(row),
+            };
+            let ours = self.remember(|memory| memory.started_replica);
+            looks.starts_replica = restarted && !ours && replica.is_some_and(|replica| replica.applying);
+        }
+        Ok(())
+    }
+
+    /// The server says where its files are; the disks beneath are watched from then on.
+    fn notice_folders(&self, looks: &mut Looks, row: &Fields, timeout: Duration) {
+        let parent = |name: &str| Path::new(row.text(name)).parent().map(Path::to_path_buf);
+        let basename = PathBuf::from(row.text("log_bin_basename"));
+        if !basename.as_os_str().is_empty() {
+            self.remember(|memory| memory.basename = Some(basename));
+        }
+        let folders = [
+            Some(PathBuf::from(row.text("datadir"))),
+            parent("log_bin_basename"),
+            parent("relay_log_basename"),
+        ];
+        let folders: Vec<_> = folders
+            .into_iter()
+            .flatten()
+            .filter(|folder| folder.is_absolute())
+            .map(|folder| folder.components().collect())
+            .collect();
+        if looks.disks.as_ref().is_none_or(|disks| !disks.watches(&folders)) {
+            looks.disks = Some(Disks::watch(folders, timeout.max(Duration::from_millis(500))));
+        }
+    }
+
+    /// Whether writes hang for a reason that is sickness.
+    async fn judge_writes(
+        &self,
+        report: &mut DatabaseReport,
+        looks: &Looks,
+        pulse: &Pulse,
+        timeout: Duration,
+        until: Instant,
+    ) -> Result<(), Failure> {
+        report.detail = pulse.failure();
+        if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout)
+            && self.rows.id() != 0
+        {
+            let rows = self.probe.ask(statement!("thread_state", id = self.rows.id()), until).await?;
+            let state = rows.first().map_or("", |row| row.text("state"));
+            if is_maintenance(state) {
+                report.warnings.push(format!("writes wait: {state} (a backup or an administrator's lock)"));
+            } else {
+                report.write_stalled = Some(waiting);
+                report.detail = format!("a heartbeat row waits for {} ms: {state}", waiting.as_millis());
+            }
+        }
+        // A round of the disk thread takes its pause and the write itself.
+        let limit = timeout.max(Duration::from_millis(500)) * 2 + timeout;
+        if let Some((stalled, why)) = looks.disks.as_ref().and_then(|disks| disks.stalled(limit)) {
+            report.write_stalled = Some(report.write_stalled.unwrap_or_default().max(stalled));
+            report.detail = why;
+        }
+        Ok(())
+    }
+
+    async fn notice_privileged(&self, report: &mut DatabaseReport, until: Instant) -> Result<(), Failure> {
+        let bypass = if before_10_11(&report.version) { READ_ONLY_ADMIN | SUPER } else { READ_ONLY_ADMIN };
+        let clients = statement!(
+            "privileged_clients",
+            user = quote(&self.settings.user),
+            replication_user = quote(&self.settings.replication_user),
+            bypass = bypass,
+        );
+        match self.probe.ask(clients, until).await {
+            Ok(rows) => {
+                report.privileged_clients = rows.iter().map(|row| row.text("account").to_owned()).collect();
+            }
+            Err(Failure::Server { code: 1142 | 1143 | 1227, .. }) => report.warnings.push(
+                "clients that bypass read_only cannot be seen: apd's account lacks SELECT on mysql.global_priv"
+                    .to_owned(),
+            ),
+            Err(failure @ Failure::Server { .. }) => report.warnings.push(failure.to_string()),
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+}
+
+/// States of a waiting thread that somebody asked for: a backup, or a lock taken by hand.
+fn is_maintenance(state: &str) -> bool {
+    let state = state.to_lowercase();
+    ["backup lock", "global read lock", "metadata lock", "commit lock"]
+        .iter()
+        .any(|known| state.contains(known))
+}
+
+fn before_10_11(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (10, 11)
+}
+
+/// Settings that are not as the pair needs them.
+fn warnings(row: &Fields, looks: &Looks) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, why) in [
+        ("log_bin", "without a binary log nobody can follow this server"),
+        ("log_slave_updates", "without it the two servers cannot be compared exactly"),
+        ("gtid_strict_mode", "without it errant transactions pass unnoticed"),
+    ] {
+        if !row.is_on(name) {
+            warnings.push(format!("{name} is off: {why}; set {name} = 1 in the server's configuration"));
+        }
+    }
+    let format = row.text("binlog_format");
+    if format != "ROW" {
+        warnings.push(format!("binlog_format is {format}: set binlog_format = ROW"));
+    }
+    if looks.starts_writable {
+        warnings
+            .push("the server does not start read-only: set read_only = 1 in its configuration".to_owned());
+    }
+    if looks.starts_replica {
+        warnings.push(
+            "the replica started by itself, which deletes what the relay log held: set skip_slave_start = 1"
+                .to_owned(),
+        );
+    }
+    warnings.extend(looks.disks.iter().flat_map(Disks::warnings));
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_not_sickness() {
+        assert!(is_maintenance("Waiting for backup lock"));
+        assert!(!is_maintenance("Commit"));
+        assert!(!is_maintenance("Waiting for someone to free space"));
+    }
+
+    #[test]
+    fn versions_are_ordered() {
+        assert!(before_10_11("10.5.23-MariaDB"));
+        assert!(!before_10_11("10.11.19-MariaDB-log"));
+        assert!(!before_10_11("11.8.6-MariaDB"));
+    }
+}
