@@ -118,7 +118,7 @@ impl<'s> Wanted<'s> {
     /// For a message: what would be right.
     pub fn remedy(self) -> String {
         match self {
-            Wanted::Anything => "see docs/configuration.md".into(),
+            Wanted::Anything => "write text, a number, or true or false".into(),
             Wanted::Boolean => "write true or false, without quotes".into(),
             Wanted::Integer(least, most) if most < i64::MAX => {
                 format!("write a whole number from {least} to {most}, without quotes")

@@ -36,6 +36,10 @@ impl Walk<'_> {
     fn item(&mut self, schema: &Value, item: &mut Item, path: &mut KeyPath) -> bool {
         let wanted = Wanted::of(schema);
         match (wanted, &mut item.value) {
+            (_, Written::Other(noun)) => {
+                let what = format!("{noun} does not belong here");
+                self.refuse(path, &item.origin, what, wanted.remedy())
+            }
             (Wanted::Anything, _)
             | (Wanted::Boolean, Written::Boolean(_))
             | (Wanted::Text, Written::Text(_)) => true,

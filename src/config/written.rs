@@ -67,8 +67,11 @@ pub fn parse(path: &Path, text: &str, problems: &mut Problems) -> Table {
         let offset = error.span().map_or(0, |span| span.start);
         // Only the message: the excerpt that the parser can print may hold a secret.
         let what = format!("no valid TOML: {}", error.message().replace('\n', ", "));
-        let key = enclosing_key(text, offset);
-        problems.error(at(offset), &key, what, "correct this line; texts stand in double quotes".into());
+        let remedy = match what.contains("duplicate") {
+            true => "leave one of the two out",
+            false => "correct this line; texts stand in double quotes",
+        };
+        problems.error(at(offset), &enclosing_key(text, offset), what, remedy.into());
     }
     table_of(table.get_ref(), &at)
 }

@@ -101,6 +101,16 @@ pub struct CheckView {
 }
 
 impl Node {
+    /// The newest epoch known here.
+    pub const fn epoch(&self) -> Epoch {
+        self.durable.epoch
+    }
+
+    /// The end of the lease, as earned; [`Instant::ZERO`] without one.
+    pub const fn lease_end(&self) -> Instant {
+        self.lease.end
+    }
+
     /// The node as it stands.
     pub fn view(&self) -> View {
         let checks = self.checks.0.iter().map(|check| {

@@ -16,7 +16,12 @@ use tokio::time::timeout;
 const LONGEST: u64 = 256 * 1024 * 1024;
 
 /// Fetches the transactions beyond `have` and holds them for the local server.
-pub async fn fetch(database: &Database, link: &LinkSettings, have: GtidState, deadline: Duration) -> StepResult {
+pub async fn fetch(
+    database: &Database,
+    link: &LinkSettings,
+    have: GtidState,
+    deadline: Duration,
+) -> StepResult {
     match timeout(deadline, receive(link, have)).await {
         Err(_) => StepResult::TimedOut,
         Ok(Err(text)) => StepResult::Failed(text),
@@ -50,7 +55,7 @@ pub async fn serve(database: Arc<Database>, mut stream: TcpStream, have: GtidSta
         return;
     };
     let read = tokio::task::spawn_blocking(move || {
-        read_tail(&basename, &have, LONGEST).map(|tail| tail.to_bytes()).map_err(|error| error.to_string())
+        read_tail(&basename, &have, LONGEST, None).map(|tail| tail.to_bytes()).map_err(|error| error.to_string())
     });
     let bytes = match read.await {
         Ok(Ok(bytes)) => bytes,

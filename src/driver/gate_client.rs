@@ -90,7 +90,9 @@ impl GateClient {
         if self.starts_process && !starting {
             match spawn_gate(&self.configuration) {
                 Ok(child) => self.child = Some(child),
-                Err(error) => tracing::error!(code = "gate.start", "the gate process cannot be started: {error}"),
+                Err(error) => {
+                    tracing::error!(code = "gate.start", "the gate process cannot be started: {error}")
+                }
             }
             self.started = Some(time::Instant::now());
         }
@@ -111,7 +113,11 @@ impl GateClient {
             FromGate::Report(report) => Some(Event::Gate(report)),
             FromGate::DatabaseFenced { epoch, error } => {
                 let text = error.unwrap_or_else(|| "read-only, sessions killed".into());
-                tracing::warn!(code = "gate.database_fenced", epoch = epoch.number, "after the lease: {text}");
+                tracing::warn!(
+                    code = "gate.database_fenced",
+                    epoch = epoch.number,
+                    "after the lease: {text}"
+                );
                 None
             }
             FromGate::Refused { reason } => {

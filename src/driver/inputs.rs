@@ -90,7 +90,9 @@ impl Inputs {
             link: LinkMonitor::open(interface, config.me.address).context("cannot watch the interface")?,
             mode: Watched::new(
                 ModeWatch::open(&config.paths.mode_file)
-                    .with_context(|| format!("cannot watch the folder of {}", config.paths.mode_file.display()))?
+                    .with_context(|| {
+                        format!("cannot watch the folder of {}", config.paths.mode_file.display())
+                    })?
                     .into_descriptor(),
             )?,
             events,
@@ -160,9 +162,8 @@ async fn claimed(life: Option<&ProbeForLife>) -> Input {
 /// Waits for a change in the mode file's folder and takes the notices away.
 async fn changed(mode: &Watched) {
     let mut buffer = [0; 4096];
-    let read = mode.when_readable(|descriptor| {
-        nix::unistd::read(descriptor, &mut buffer).map_err(std::io::Error::from)
-    });
+    let read = mode
+        .when_readable(|descriptor| nix::unistd::read(descriptor, &mut buffer).map_err(std::io::Error::from));
     let _ = read.await;
 }
 
@@ -180,8 +181,7 @@ pub fn link_settings(config: &Config, instance: InstanceId) -> LinkSettings {
 }
 
 fn vrrp_settings(config: &Config, addresses: Vec<std::net::Ipv4Addr>) -> VrrpSettings {
-    let password =
-        config.vrrp.auth_pass.as_ref().and_then(|secret| Password::new(secret.expose_secret().as_bytes()));
+    let password = config.vrrp.auth_pass.as_ref().map(|secret| Password::new(secret.expose_secret()));
     VrrpSettings {
         interface: config.me.interface.clone(),
         source: config.me.address,

@@ -52,15 +52,20 @@ impl Lanes {
         }));
         let far = database.clone();
         let link = Arc::new(link);
-        tokio::spawn(work(remote_orders, events.clone(), |_, _| false, move |step: RemoteStep, deadline| {
-            let (database, link) = (far.clone(), link.clone());
-            async move {
-                match step {
-                    RemoteStep::FetchTail { have } => bulk::fetch(&database, &link, have, deadline).await,
-                    step => database.perform_remote(&step, deadline).await,
+        tokio::spawn(work(
+            remote_orders,
+            events.clone(),
+            |_, _| false,
+            move |step: RemoteStep, deadline| {
+                let (database, link) = (far.clone(), link.clone());
+                async move {
+                    match step {
+                        RemoteStep::FetchTail { have } => bulk::fetch(&database, &link, have, deadline).await,
+                        step => database.perform_remote(&step, deadline).await,
+                    }
                 }
-            }
-        }));
+            },
+        ));
         Self { database: to_database, remote: to_remote }
     }
 }
@@ -165,7 +170,9 @@ mod tests {
         start(4, DatabaseStep::ForbidWrites);
         let mut results = Vec::new();
         while results.len() < 4 {
-            let Some(Event::StepEnded { ticket, result }) = ended.recv().await else { panic!("the lane ended") };
+            let Some(Event::StepEnded { ticket, result }) = ended.recv().await else {
+                panic!("the lane ended")
+            };
             results.push((ticket.0, result == StepResult::TimedOut));
         }
         assert_eq!(results, [(1, true), (2, false), (3, false), (4, false)]);

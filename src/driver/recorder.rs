@@ -20,6 +20,9 @@ pub struct Recorder {
     pub warnings: BTreeMap<String, Why>,
     /// Takeovers by reason, for metrics.
     pub takeovers: BTreeMap<String, u64>,
+    /// How long the last takeover took, from its right to service, milliseconds.
+    pub takeover_ms: Option<f64>,
+    takeover_began: Option<Instant>,
 }
 
 impl Recorder {
@@ -31,6 +34,8 @@ impl Recorder {
             seen: BTreeMap::new(),
             warnings: BTreeMap::new(),
             takeovers: BTreeMap::new(),
+            takeover_ms: None,
+            takeover_began: None,
         }
     }
 
@@ -99,6 +104,14 @@ impl Recorder {
         }
     }
 
+    /// The warnings whose texts still stand, the worst first.
+    pub fn standing_warnings(&self, standing: &[&String]) -> Vec<Why> {
+        let mut warnings: Vec<Why> =
+            self.warnings.values().filter(|why| standing.contains(&&why.text)).cloned().collect();
+        warnings.sort_by_key(|why| std::cmp::Reverse(why.severity));
+        warnings
+    }
+
     fn decision(&mut self, why: &Why, epoch: u64, now: Instant) {
         self.journal.record(Entry::decision(now, epoch, why));
         let (code, text, remedy) = (why.code.as_str(), why.text.as_str(), why.remedy.as_str());
@@ -110,6 +123,9 @@ impl Recorder {
         if code == "takeover.started" {
             let reason = text.rsplit(' ').next().unwrap_or("unknown").to_owned();
             *self.takeovers.entry(reason).or_default() += 1;
+            self.takeover_began = Some(now);
+        } else if code == "takeover.done" {
+            self.takeover_ms = self.takeover_began.take().map(|began| now.since(began).as_secs_f64() * 1e3);
         }
         if why.severity > Severity::Info {
             self.warnings.insert(code.to_owned(), why.clone());

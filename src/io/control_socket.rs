@@ -51,7 +51,7 @@ impl Snapshot {
         let remaining = self.lease_end.map(|end| end.since(now));
         status.node.lease_remaining_ms =
             remaining.map(|remaining| u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
-        if !remaining.is_some_and(|remaining| remaining > Duration::ZERO) {
+        if remaining.is_none_or(|remaining| remaining.is_zero()) {
             status.node.gate_open = false;
         }
         status

@@ -13,6 +13,8 @@ use crate::decision::why::Why;
 use crate::io::control_socket::{Caller, ControlRequest, Snapshot};
 use crate::io::journal::JournalHandle;
 use crate::wire::control::Status;
+use crate::wire::control::findings;
+use crate::wire::control::health::LOOP_STUCK_MS;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use operations::Operations;
@@ -80,19 +82,18 @@ impl Service {
     fn status(&self) -> Status {
         let (snapshot, now) = self.snapshot();
         let mut status = snapshot.status_at(now);
-        if status.age_ms >= crate::wire::control::health::LOOP_STUCK_MS {
+        if status.age_ms >= LOOP_STUCK_MS {
             let stuck =
                 format!("the control loop has said nothing for {} ms: all below is that old", status.age_ms);
-            let why = Why::error("loop.stuck", stuck).resolved_by("systemctl restart apd");
-            status.warnings.insert(0, why);
+            status.warnings.push(Why::error("loop.stuck", stuck).resolved_by("systemctl restart apd"));
         }
-        let health = self.journal.health();
-        if let Some(problem) = health.problem {
+        if let Some(problem) = self.journal.health().problem {
             let why = Why::warning("journal.failing", problem).resolved_by(
                 "free space in node.state_dir or make it writable; the journal then goes on by itself",
             );
             status.warnings.push(why);
         }
+        findings::complete(&mut status);
         status
     }
 }

@@ -196,13 +196,13 @@ pub async fn read_frame<T: serde::de::DeserializeOwned>(stream: &mut TcpStream) 
     stream.read_exact(&mut length).await?;
     frames.push(&length);
     let bad = |error: crate::wire::peer::FrameError| io::Error::new(io::ErrorKind::InvalidData, error);
-    if let Some(value) = frames.next::<T>().map_err(bad)? {
+    if let Some(value) = frames.next_frame::<T>().map_err(bad)? {
         return Ok(value);
     }
     let mut body = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut body).await?;
     frames.push(&body);
-    frames.next::<T>().map_err(bad)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    frames.next_frame::<T>().map_err(bad)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// Writes frames until either side ends; the peer says nothing on this connection, so that a readable end is
@@ -287,7 +287,7 @@ async fn listen_to(mut stream: TcpStream, report: mpsc::Sender<LinkEvent>) {
         }
         frames.push(&buffer[..read]);
         loop {
-            match frames.next::<PeerMessage>() {
+            match frames.next_frame::<PeerMessage>() {
                 Ok(Some(message)) => {
                     if report.send(LinkEvent::Message(message)).await.is_err() {
                         return;

@@ -3,6 +3,7 @@
 //!
 //! * [`status`]: the state of the pair, `GET /status`.
 //! * [`explain`]: why it is so, `GET /explain`.
+//! * [`findings`]: what is wrong, read off the status.
 //! * [`health`]: what the health endpoints answer.
 //! * [`protection`]: the protection meter: what each single fault would do now.
 //! * [`history`]: journal entries, `GET /history`.
@@ -10,6 +11,7 @@
 //! * [`operation`]: commands and how they ended, `POST /switchover` and the like.
 
 pub mod explain;
+pub mod findings;
 pub mod health;
 pub mod history;
 pub mod operation;

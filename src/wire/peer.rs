@@ -116,7 +116,7 @@ impl Frames {
     ///
     /// # Errors
     /// When the length or the content is not what is said here; the connection is to be closed then.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn next_frame<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let Some(prefix) = self.0.first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*prefix)).unwrap_or(usize::MAX);
         if length > LONGEST_FRAME {
@@ -160,7 +160,7 @@ mod tests {
             let mut out = Vec::new();
             for part in [&bytes[..cut], &bytes[cut..]] {
                 frames.push(part);
-                while let Some(message) = frames.next::<PeerMessage>().expect("valid") {
+                while let Some(message) = frames.next_frame::<PeerMessage>().expect("valid") {
                     out.push(message);
                 }
             }
@@ -172,7 +172,7 @@ mod tests {
     fn a_frame_that_is_too_long_is_refused_before_it_is_collected() {
         let mut frames = Frames::default();
         frames.push(&u32::MAX.to_be_bytes());
-        assert!(matches!(frames.next::<PeerMessage>(), Err(FrameError::TooLong(_))));
+        assert!(matches!(frames.next_frame::<PeerMessage>(), Err(FrameError::TooLong(_))));
     }
 
     proptest! {
@@ -180,7 +180,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let mut frames = Frames::default();
             frames.push(&bytes);
-            while let Ok(Some(_)) = frames.next::<PeerMessage>() {}
+            while let Ok(Some(_)) = frames.next_frame::<PeerMessage>() {}
         }
     }
 }

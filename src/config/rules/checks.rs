@@ -224,13 +224,7 @@ fn http_probe(scene: &mut Scene<'_>, written: &typed::Check) -> Option<HttpProbe
         let what = "an empty text stands in every body";
         scene.refuse(&["check", name, "body_contains"], what, "write the text to look for, or leave it out");
     }
-    if let Some(json) = &written.json
-        && !json.pointer.is_empty()
-        && !json.pointer.starts_with('/')
-    {
-        let what = format!("{:?} is no JSON pointer", json.pointer);
-        scene.refuse(&["check", name, "json", "pointer"], what, format!("write \"/{}\"", json.pointer));
-    }
+    let json = written.json.as_ref().and_then(|json| json_match(scene, name, json));
     let plain = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !written.host.as_ref().is_none_or(plain) {
         scene.refuse(
@@ -247,9 +241,26 @@ fn http_probe(scene: &mut Scene<'_>, written: &typed::Check) -> Option<HttpProbe
         return None;
     };
     let (host, port, path) = url(scene, name, text)?;
-    let json = written.json.as_ref().map(|json| (json.pointer.clone(), json.equals.clone()));
     let (body_contains, host_header) = (written.body_contains.clone(), written.host.clone());
     Some(HttpProbe { host, port, path, method, status, body_contains, json, host_header })
+}
+
+/// JSON pointer and the value that must stand there.
+fn json_match(
+    scene: &mut Scene<'_>,
+    name: &str,
+    written: &typed::JsonMatch,
+) -> Option<(String, serde_json::Value)> {
+    let pointer = &written.pointer;
+    if !pointer.is_empty() && !pointer.starts_with('/') {
+        let what = format!("{pointer:?} is no JSON pointer");
+        scene.refuse(&["check", name, "json", "pointer"], what, format!("write \"/{pointer}\""));
+    }
+    if written.equals.is_none() && !scene.is_broken(&["check", name, "json", "equals"]) {
+        let remedy = "write the value that must stand there, as equals = \"ok\"";
+        scene.refuse(&["check", name, "json", "equals"], "missing", remedy);
+    }
+    Some((pointer.clone(), written.equals.clone()?))
 }
 
 /// Host, port, and path with query. What the URL may hold of a password is never repeated.

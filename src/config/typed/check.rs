@@ -84,11 +84,11 @@ words!(
 );
 
 /// `json = { ... }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct JsonMatch {
-    /// JSON pointer (RFC 6901), as `/db`.
+    /// JSON pointer (RFC 6901), as `/db`. Empty: the whole body.
     pub pointer: String,
-    /// The value that must stand there.
-    pub equals: serde_json::Value,
+    /// The value that must stand there. Required.
+    pub equals: Option<serde_json::Value>,
 }

@@ -14,6 +14,9 @@ use hyper::{Request, StatusCode};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// An answer that ends a request early; boxed because answers are large.
+type Refusal = Box<Reply>;
+
 /// Longest body of a command, bytes.
 const BODY_MAX: usize = 16 * 1024;
 /// The body must have arrived by then.
@@ -36,7 +39,8 @@ pub(super) async fn command(
     request: Request<Incoming>,
 ) -> Reply {
     match begin(service, caller, name, request).await {
-        Ok(reply) | Err(reply) => reply,
+        Ok(reply) => reply,
+        Err(refusal) => *refusal,
     }
 }
 
@@ -45,10 +49,10 @@ async fn begin(
     caller: &Caller,
     name: &'static str,
     request: Request<Incoming>,
-) -> Result<Reply, Reply> {
+) -> Result<Reply, Refusal> {
     let actor = authorised(service, caller, request.headers()).await?;
     unchanged(service, request.headers())?;
-    let usage = |detail: String| problem(StatusCode::BAD_REQUEST, "E_USAGE", detail, "");
+    let usage = |detail: String| refusal(StatusCode::BAD_REQUEST, "E_USAGE", detail, "");
     let query = Query::of(request.uri().query()).map_err(usage)?;
     let body = body(request).await?;
     let command = command_of(name, body).map_err(|error| usage(error.to_string()))?;
@@ -57,7 +61,7 @@ async fn begin(
     let request = ControlRequest { command, actor: actor.clone(), operation: id.clone(), replies };
     service.commands.try_send(request).map_err(|_full_or_gone| {
         let detail = "the control loop takes no commands now; nothing was changed";
-        problem(StatusCode::SERVICE_UNAVAILABLE, "E_BUSY", detail, "apctl status shows how it is; try again")
+        refusal(StatusCode::SERVICE_UNAVAILABLE, "E_BUSY", detail, "apctl status shows how it is; try again")
     })?;
     let mut operation = service.operations.begin(id, name, &actor, answers);
     let Some(wait) = query.wait else {
@@ -69,7 +73,7 @@ async fn begin(
 }
 
 /// Who asks, or why not.
-async fn authorised(service: &Service, caller: &Caller, headers: &HeaderMap) -> Result<String, Reply> {
+async fn authorised(service: &Service, caller: &Caller, headers: &HeaderMap) -> Result<String, Refusal> {
     if matches!(caller, Caller::Tcp { .. }) {
         token(service, headers)?;
         return Ok(caller.actor());
@@ -79,15 +83,15 @@ async fn authorised(service: &Service, caller: &Caller, headers: &HeaderMap) -> 
     let known = tokio::task::spawn_blocking(move || asked.may_change().then(|| asked.actor())).await;
     known.ok().flatten().ok_or_else(|| {
         let detail = "only root, the daemon's own user and members of the group apd may change things";
-        problem(StatusCode::FORBIDDEN, "E_NOT_PERMITTED", detail, "use sudo, or join the group apd")
+        refusal(StatusCode::FORBIDDEN, "E_NOT_PERMITTED", detail, "use sudo, or join the group apd")
     })
 }
 
-fn token(service: &Service, headers: &HeaderMap) -> Result<(), Reply> {
+fn token(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(token) = &service.token else {
         let detail = "this port only reads: no http.token_file is configured";
         let remedy = "use apctl on the node, or configure http.token_file";
-        return Err(problem(StatusCode::FORBIDDEN, "E_NOT_PERMITTED", detail, remedy));
+        return Err(refusal(StatusCode::FORBIDDEN, "E_NOT_PERMITTED", detail, remedy));
     };
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
@@ -97,13 +101,13 @@ fn token(service: &Service, headers: &HeaderMap) -> Result<(), Reply> {
         return Ok(());
     }
     let detail = "changes need the token: Authorization: Bearer TOKEN";
-    let mut reply = problem(StatusCode::UNAUTHORIZED, "E_NOT_PERMITTED", detail, "");
+    let mut reply = refusal(StatusCode::UNAUTHORIZED, "E_NOT_PERMITTED", detail, "");
     reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"apd\""));
     Err(reply)
 }
 
 /// RFC 9110 section 13.1.1: the entity tag of the pair is its epoch.
-fn unchanged(service: &Service, headers: &HeaderMap) -> Result<(), Reply> {
+fn unchanged(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(wanted) = headers.get(IF_MATCH).and_then(|value| value.to_str().ok()) else {
         return Ok(());
     };
@@ -114,28 +118,28 @@ fn unchanged(service: &Service, headers: &HeaderMap) -> Result<(), Reply> {
         return Ok(());
     }
     let detail = format!("the epoch is {epoch}, not {wanted}: the roles have changed since you looked");
-    Err(problem(StatusCode::PRECONDITION_FAILED, "E_EPOCH_CHANGED", detail, "look at the status again"))
+    Err(refusal(StatusCode::PRECONDITION_FAILED, "E_EPOCH_CHANGED", detail, "look at the status again"))
 }
 
-async fn body(request: Request<Incoming>) -> Result<RequestBody, Reply> {
+async fn body(request: Request<Incoming>) -> Result<RequestBody, Refusal> {
     let collect = Limited::new(request.into_body(), BODY_MAX).collect();
     let bytes: Bytes = match tokio::time::timeout(BODY_TIMEOUT, collect).await {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             let detail = format!("the body is longer than {BODY_MAX} bytes");
-            return Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "E_USAGE", detail, ""));
+            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "E_USAGE", detail, ""));
         }
-        Ok(Err(error)) => return Err(problem(StatusCode::BAD_REQUEST, "E_USAGE", error.to_string(), "")),
+        Ok(Err(error)) => return Err(refusal(StatusCode::BAD_REQUEST, "E_USAGE", error.to_string(), "")),
         Err(_elapsed) => {
             let detail = "the body did not arrive in time";
-            return Err(problem(StatusCode::REQUEST_TIMEOUT, "E_USAGE", detail, ""));
+            return Err(refusal(StatusCode::REQUEST_TIMEOUT, "E_USAGE", detail, ""));
         }
     };
     if bytes.is_empty() {
         return Ok(RequestBody::default());
     }
     serde_json::from_slice(&bytes)
-        .map_err(|error| problem(StatusCode::BAD_REQUEST, "E_USAGE", format!("the body: {error}"), ""))
+        .map_err(|error| refusal(StatusCode::BAD_REQUEST, "E_USAGE", format!("the body: {error}"), ""))
 }
 
 fn accepted(operation: &Operation) -> Reply {
@@ -157,4 +161,8 @@ fn reply(operation: &Operation) -> Reply {
     };
     let id = Some(operation.id.clone());
     problem_of(status, &operation.code, operation.text.clone(), &operation.remedy, id)
+}
+
+fn refusal(status: StatusCode, code: &str, detail: impl Into<String>, remedy: &str) -> Refusal {
+    Box::new(problem(status, code, detail, remedy))
 }

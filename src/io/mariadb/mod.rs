@@ -6,6 +6,7 @@
 //! parked so that its end tells of the server's death.
 
 pub mod accounts;
+mod clients;
 mod compare;
 mod connection;
 mod files;
@@ -117,6 +118,7 @@ impl Database {
     pub async fn perform_remote(&self, step: &RemoteStep, deadline: Duration) -> StepResult {
         let until = Instant::now() + deadline;
         match step {
+            RemoteStep::ReachServer => self.reach_server(until).await,
             RemoteStep::FenceServer => self.fence_server(until).await,
             RemoteStep::Compare => conclude(
                 timeout_at(until, async { self.compare(until).await.map(StepOutput::Comparison) }).await,
