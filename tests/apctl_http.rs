@@ -95,7 +95,8 @@ fn primary_asks_for_address_gate_lease_and_a_writable_database() {
         assert_eq!((reply.status, reply.json()["reason"].as_str()), (200, Some("ok")), "{path}: {reply:?}");
         assert_eq!(reply.headers["cache-control"], "no-store");
     }
-    let refusals: [(&str, fn(&mut Snapshot)); 8] = [
+    type Change = fn(&mut Snapshot);
+    let refusals: [(&str, Change); 8] = [
         ("the role is standby", |snapshot| snapshot.status.node.role = Role::Standby),
         ("the virtual address is not held", |snapshot| snapshot.status.node.vip_held = false),
         ("the gate is closed", |snapshot| snapshot.status.node.gate_open = false),

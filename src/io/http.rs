@@ -88,6 +88,8 @@ impl Service {
             status.warnings.push(Why::error("loop.stuck", stuck).resolved_by("systemctl restart apd"));
         }
         if let Some(problem) = self.journal.health().problem {
+            // What the loop said of it lacks the remedy, and may be older.
+            status.warnings.retain(|why| !why.code.starts_with("journal."));
             let why = Why::warning("journal.failing", problem).resolved_by(
                 "free space in node.state_dir or make it writable; the journal then goes on by itself",
             );
