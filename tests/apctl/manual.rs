@@ -1,5 +1,4 @@
 //! `docs/operating.md` names every code that the program can show, and every verb that `apctl` has.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! The journal on real files: bounds, disks that fail and recover, kills, and the timeline that it tells.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use apd::decision::action::{AddressStep, DatabaseStep, Step, StepOutput, StepResult, Ticket};
 use apd::decision::time::Instant;
@@ -267,7 +266,7 @@ async fn what_was_flushed_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
+        .args(["--exact", "journal::child_that_writes_until_it_is_killed", "--nocapture"])
         .env("APD_TEST_JOURNAL", &path)
         .stdout(Stdio::piped())
         .spawn()
