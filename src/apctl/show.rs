@@ -15,12 +15,17 @@ use std::time::Duration;
 /// `status`.
 pub(super) fn status(client: &Client, output: &Output, watch: bool) -> Result<Exit, Failure> {
     loop {
-        let status = client.status()?;
+        let status = client.status();
         if watch && output.is_table() {
             // Home and clear, as watch(1) does.
             print("\x1b[H\x1b[2J")?;
         }
-        output.show(&status, |output| view::status::render(&status, output))?;
+        match status {
+            Ok(status) => output.show(&status, |output| view::status::render(&status, output))?,
+            // A daemon that restarts comes back into view.
+            Err(failure) if watch && failure.exit == Exit::UNREACHABLE => output.failure(&failure),
+            Err(failure) => return Err(failure),
+        }
         if !watch {
             return Ok(Exit::OK);
         }

@@ -443,3 +443,16 @@ fn a_second_daemon_is_refused_and_a_left_over_socket_is_replaced() {
     daemon.stop();
     assert!(!daemon.socket().exists());
 }
+
+#[test]
+fn a_taken_port_is_reported_and_bound_once_it_is_free() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let daemon = Daemon::start(Setup { listen: Some(address), ..Setup::default() });
+    let found = || socket(&daemon, "GET", "/status", "", "").json()["warnings"].to_string();
+    super::control::until("it is reported", || found().contains("http.not_listening").then_some(()));
+    drop(taken);
+    assert_eq!(daemon.http_address(), address);
+    assert_eq!(get(&daemon, "/liveness").status, 200);
+    assert!(!found().contains("http.not_listening"));
+}
