@@ -1,1 +1,93 @@
-//! (filled by the commits that follow)
+//! `apctl`, the operator's command. Each verb asks the daemon over its control socket and prints the answer;
+//! only `config`, `bootstrap`, `local-fence` and `mode` without an argument work without one.
+
+mod arguments;
+mod change;
+mod checks;
+mod client;
+mod configuration;
+mod exit;
+mod output;
+mod place;
+mod show;
+mod view;
+mod yaml;
+
+pub use arguments::Arguments;
+pub use exit::{Exit, Failure};
+
+use arguments::{Common, ConfigVerb, Verb};
+use client::Client;
+use output::Output;
+
+/// Carries the command line out.
+pub fn run(arguments: &Arguments) -> Exit {
+    let output = Output::new(&arguments.common);
+    match verb(arguments, &output) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit
+        }
+    }
+}
+
+fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
+    let common = &arguments.common;
+    let client = || Client::new(place::socket(common));
+    match &arguments.verb {
+        Verb::Status { watch } => show::status(&client()?, output, *watch),
+        Verb::Explain { why_not, what_if } => {
+            show::explain(&client()?, output, why_not.as_deref(), what_if.as_deref())
+        }
+        Verb::History { epoch, all, limit } => show::history(&client()?, output, *epoch, *all, *limit),
+        Verb::Timeline { epoch } => show::timeline(&client()?, output, *epoch),
+        Verb::IsActive => show::is_role(&client()?, output, crate::decision::words::Role::Active),
+        Verb::IsStandby => show::is_role(&client()?, output, crate::decision::words::Role::Standby),
+        Verb::Operation { id, wait } => change::operation(&client()?, output, common, id.as_deref(), *wait),
+        Verb::Check { name } => checks::check(&client()?, output, name.as_deref()),
+        Verb::Mode(change) if change.mode.is_none() => show::mode(&client()?, output, common),
+        Verb::Mode(_)
+        | Verb::Switchover { .. }
+        | Verb::Failover { .. }
+        | Verb::Rejoin { .. }
+        | Verb::Clear { .. } => change::change(&client()?, output, common, &arguments.verb),
+        Verb::Config { verb } => configuration::config(output, common, verb),
+        Verb::Bootstrap(rest) => bootstrap(common, &rest.arguments),
+        Verb::LocalFence { if_lease_expired } => local_fence(common, *if_lease_expired),
+        later => Err(Failure::not_yet(later_name(later))),
+    }
+}
+
+fn bootstrap(_common: &Common, _arguments: &[std::ffi::OsString]) -> Result<Exit, Failure> {
+    Err(Failure::not_yet("apctl bootstrap"))
+}
+
+fn local_fence(_common: &Common, _if_lease_expired: bool) -> Result<Exit, Failure> {
+    Err(Failure::not_yet("apctl local-fence"))
+}
+
+/// Verbs of INTERFACE.md section 2 that a later version brings.
+fn later_name(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::Watch(_) => "apctl watch",
+        Verb::Start(_) => "apctl start",
+        Verb::Stop(_) => "apctl stop",
+        Verb::Solo(_) => "apctl solo",
+        Verb::Join(_) => "apctl join",
+        Verb::Doctor(_) => "apctl doctor",
+        Verb::Peer(_) => "apctl peer",
+        Verb::Salvage(_) => "apctl salvage",
+        Verb::Simulate(_) => "apctl simulate",
+        Verb::Drill(_) => "apctl drill",
+        Verb::Replay(_) => "apctl replay",
+        Verb::Bundle(_) => "apctl bundle",
+        Verb::Reload(_) => "apctl reload",
+        Verb::LogLevel(_) => "apctl log-level",
+        Verb::Completions(_) => "apctl completions",
+        Verb::Man(_) => "apctl man",
+        Verb::Config { verb: ConfigVerb::Diff(_) } => "apctl config diff",
+        Verb::Config { verb: ConfigVerb::ImportKeepalived(_) } => "apctl config import-keepalived",
+        _ => "this verb",
+    }
+}

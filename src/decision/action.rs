@@ -174,6 +174,9 @@ pub enum DatabaseStep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemoteStep {
+    /// See whether the peer's server answers: connect and ask, change nothing. Ends with
+    /// [`StepOutput::Done`] or [`StepOutput::Unreachable`].
+    ReachServer,
     /// Fence the peer's server by SQL: `read_only=1`, KILL CONNECTION. Ends well also when the server
     /// cannot be reached ([`StepOutput::Unreachable`]).
     FenceServer,

@@ -5,10 +5,26 @@
 //! log, metrics, journal and `apctl explain` all show what was decided.
 
 pub mod action;
+mod active;
+mod bid;
+mod chores;
+mod commands;
 pub mod event;
+mod follow;
 pub mod gtid;
+pub mod health;
+mod hearing;
+pub mod lease;
+pub mod node;
 pub mod peer;
+pub mod phase;
+mod rejoin;
 pub mod settings;
+mod standby;
+mod step_down;
+mod switchover;
+mod takeover;
 pub mod time;
+pub mod view;
 pub mod why;
 pub mod words;

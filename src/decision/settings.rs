@@ -108,3 +108,42 @@ pub struct CheckSettings {
     /// It counts on the standby.
     pub on_standby: bool,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The profile `default`, node 1.
+    pub(crate) fn settings() -> Settings {
+        Settings {
+            me: NodeId(1),
+            name: "db1".into(),
+            peer_name: "db2".into(),
+            priority: 100,
+            advert_interval: Duration::from_millis(100),
+            heartbeat: Duration::from_millis(100),
+            lease: Duration::from_millis(350),
+            protection: Protection::Gateway,
+            has_address: true,
+            peer_wait: Duration::from_secs(10),
+            failover_hold: Duration::ZERO,
+            max_failovers_per_hour: 3,
+            on_stop: OnStop::Handover,
+            restart_grace: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+            on_undrained: OnUndrained::Wait,
+            max_lag_for_switchover: Duration::from_secs(10),
+            rejoin_auto: false,
+            gateway_need: 1,
+            checks: vec![CheckSettings {
+                name: "api".into(),
+                hysteresis: Hysteresis { rise: 2, fall: 2 },
+                weight: 0,
+                on_active: true,
+                on_standby: true,
+            }],
+            database: Hysteresis { rise: 1, fall: 2 },
+            config_hash: 7,
+        }
+    }
+}

@@ -1,4 +1,11 @@
-//! Pure codecs: bytes to decision types and back.
+//! Bytes to types and back. Pure: no clock, file, socket, thread, async, log or hash map.
 
+pub mod advert;
+pub mod arp;
 pub mod binlog;
 pub mod binlog_query;
+pub mod control;
+pub mod echo;
+pub mod gate;
+pub mod peer;
+pub mod state;

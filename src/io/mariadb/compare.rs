@@ -117,6 +117,12 @@ impl Database {
         }
     }
 
+    /// Whether the peer's server answers; changes nothing there.
+    pub(super) async fn reach_server(&self, until: Instant) -> StepResult {
+        let reached = Session::open(self.settings.remote(), until).await.is_ok();
+        StepResult::Ok(if reached { StepOutput::Done } else { StepOutput::Unreachable })
+    }
+
     async fn fence(&self, until: Instant) -> Result<(), Failure> {
         // Both connections before the first statement, which may already hold everybody else up.
         let open = || Session::open(self.settings.remote(), until);

@@ -119,6 +119,7 @@ impl Database {
     pub async fn perform_remote(&self, step: &RemoteStep, deadline: Duration) -> StepResult {
         let until = Instant::now() + deadline;
         match step {
+            RemoteStep::ReachServer => self.reach_server(until).await,
             RemoteStep::FenceServer => self.fence_server(until).await,
             RemoteStep::Compare => conclude(
                 timeout_at(until, async { self.compare(until).await.map(StepOutput::Comparison) }).await,

@@ -1,0 +1,74 @@
+# The entry points of this tree. Needed beforehand: Debian 12 (or alike), root, a Rust toolchain, make, a C compiler.
+# Nothing of the host is installed, started, enabled or changed: missing programs are unpacked below target/tools.
+SHELL := /bin/bash
+CARGO ?= cargo
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+TOOLS := $(TARGET)/tools
+export CARGO_TARGET_DIR := $(TARGET)
+# What the machine has comes first, what was unpacked fills the gaps.
+export PATH := $(PATH):/usr/sbin:/sbin:$(TOOLS)/bin
+
+DESTDIR ?=
+prefix ?= /usr
+sbindir ?= $(prefix)/sbin
+bindir ?= $(prefix)/bin
+unitdir ?= $(prefix)/lib/systemd/system
+
+LAB := $(TARGET)/release/apd-lab
+RUNS ?= 5
+ROUNDS ?= 50
+
+.PHONY: all build tools demo test fmt-check clippy doc unit bench soak clean-lab install
+
+all: build
+
+build:
+	$(CARGO) build --release --locked
+
+tools:
+	@lab/fetch-tools $(TOOLS)
+
+# Two nodes with real MariaDB servers in namespaces: the active is powered off under a writer, returns, rejoins.
+demo: tools build
+	$(LAB) demo
+
+# Every check and every test; ends with the closing lines of the test runner.
+test: fmt-check clippy doc unit
+
+fmt-check:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+unit: tools
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  echo "$(CARGO) nextest run"; $(CARGO) nextest run --locked --no-fail-fast; \
+	else \
+	  echo "$(CARGO) test"; $(CARGO) test --locked --no-fail-fast -- --test-threads=1; \
+	fi
+	$(CARGO) test --locked --doc
+
+# Each fault RUNS times with apd and with the three keepalived set-ups; writes the table into docs/performance.md.
+bench: tools build
+	$(LAB) bench --runs $(RUNS) --write docs/performance.md
+
+# Long counts on one pair: ROUNDS failovers with rejoin and switchover back, every acknowledged write counted.
+soak: tools build
+	$(LAB) soak --rounds $(ROUNDS)
+
+# Removes laboratories whose owner is gone: processes, namespaces, data folders.
+clean-lab:
+	@if [ -x $(LAB) ]; then $(LAB) clean; fi
+	@if [ -x $(TARGET)/debug/apd-lab ]; then $(TARGET)/debug/apd-lab clean; fi
+
+install: build
+	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(bindir)
+	install -m 0755 $(TARGET)/release/apd $(DESTDIR)$(sbindir)/apd
+	ln -sf apd $(DESTDIR)$(sbindir)/apd-gate
+	install -m 0755 $(TARGET)/release/apctl $(DESTDIR)$(bindir)/apctl
+	@if compgen -G 'systemd/*.service' >/dev/null; then \
+	  install -d $(DESTDIR)$(unitdir); install -m 0644 systemd/*.service $(DESTDIR)$(unitdir)/; fi

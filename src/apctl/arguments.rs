@@ -1,0 +1,299 @@
+//! The command line, as typed.
+
+use crate::decision::words::{Mode, UnknownMode};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Operate a pair of apd nodes.
+#[derive(Debug, Parser)]
+#[command(name = "apctl", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What holds for every verb.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok; 1 failed; 2 usage; 3 configuration invalid, or `no` of is-*; 4 daemon \
+unreachable; 5 not permitted; 6 refused because unsafe; 7 done but degraded; 8 timed out, still running; 9 peer \
+unreachable; 10 already so, with --exit-code.";
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The daemon's control socket [default: apd.sock in node.run_dir]
+    #[arg(long, global = true, value_name = "PATH", env = "APD_SOCKET", help_heading = "Global options")]
+    pub socket: Option<PathBuf>,
+    /// How answers look
+    #[arg(short, long, global = true, value_enum, default_value = "table", help_heading = "Global options")]
+    pub output: Format,
+    /// Colours: auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value = "auto", help_heading = "Global options")]
+    pub color: Colour,
+    /// Do not ask for confirmation
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub yes: bool,
+    /// The configuration file; conf.d is looked for beside it
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/apd/apd.toml",
+        help_heading = "Global options"
+    )]
+    pub config: PathBuf,
+    /// End with 10 instead of 0 when nothing had to be done
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub exit_code: bool,
+}
+
+/// How answers look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs that read YAML.
+    Yaml,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// In any case.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show both nodes: what is wrong first, then role, mode, lease, database, checks, protection
+    Status {
+        /// Show it again every second until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show why this node is what it is, and what would change it
+    Explain {
+        /// What stands against a role: active, standby
+        #[arg(long, value_name = "ROLE")]
+        why_not: Option<String>,
+        /// What a fault would do now: peer-down, ...
+        #[arg(long, value_name = "FAULT")]
+        what_if: Option<String>,
+    },
+    /// Show what was decided, oldest first
+    History {
+        /// Only of this epoch
+        #[arg(long)]
+        epoch: Option<u64>,
+        /// Events, actions and steps too
+        #[arg(long)]
+        all: bool,
+        /// The newest so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Show one takeover step by step in milliseconds (the newest, if none is named)
+    Timeline {
+        /// Which epoch's
+        epoch: Option<u64>,
+    },
+    /// Show or change what apd may do here: ap, maintenance (m) or standalone (s)
+    Mode(ModeChange),
+    /// Planned swap of the roles, without loss
+    Switchover {
+        /// Probe only; change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Give up, and undo, after this long
+        #[arg(long, value_parser = duration, default_value = "30s")]
+        timeout: Duration,
+        /// Why, for history and journal
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Take over here now
+    Failover {
+        /// Required: this is not a planned swap
+        #[arg(long)]
+        force: bool,
+        /// Accept that what only the other node has is left behind
+        #[arg(long)]
+        accept_data_loss: bool,
+        /// Vouch that the other node, which cannot be seen, is off
+        #[arg(long)]
+        peer_is_off: bool,
+        /// Say what would be asked; change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Wait this long for the end
+        #[arg(long, value_parser = duration, default_value = "60s")]
+        timeout: Duration,
+        /// Why, for history and journal
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Bring the pair back to (ap, ap): prove the data, catch up
+    Rejoin {
+        /// Compare only; change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Rebuild this node's data from the active (not yet supported)
+        #[arg(long)]
+        reclone: bool,
+        /// Wait this long for the end
+        #[arg(long, value_parser = duration, default_value = "10m")]
+        timeout: Duration,
+        /// Why, for history and journal
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Clear a latched fault or the guarded state
+    Clear {
+        /// Say what would be asked; change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show an operation that was begun earlier, or all that are known
+    Operation {
+        /// As printed by the verb that began it
+        id: Option<String>,
+        /// Wait this long for its end
+        #[arg(long, value_parser = duration)]
+        wait: Option<Duration>,
+    },
+    /// Ask the checks again; plugin output and exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    Check {
+        /// One check: a configured name, mariadb, link or gateway
+        name: Option<String>,
+    },
+    /// Set up users, grants, schema and replication on two servers, of which one at least is empty
+    Bootstrap(Rest),
+    /// Check, show or describe the configuration
+    Config {
+        /// What about it
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Close the gate, remove the virtual address, make the database read-only, without the daemon
+    LocalFence {
+        /// Only when no lease lives
+        #[arg(long)]
+        if_lease_expired: bool,
+    },
+    /// Exit 0 if this node is active, else 3
+    IsActive,
+    /// Exit 0 if this node is standby, else 3
+    IsStandby,
+
+    #[command(hide = true)]
+    Watch(Rest),
+    #[command(hide = true)]
+    Start(Rest),
+    #[command(hide = true)]
+    Stop(Rest),
+    #[command(hide = true)]
+    Solo(Rest),
+    #[command(hide = true)]
+    Join(Rest),
+    #[command(hide = true)]
+    Doctor(Rest),
+    #[command(hide = true)]
+    Peer(Rest),
+    #[command(hide = true)]
+    Salvage(Rest),
+    #[command(hide = true)]
+    Simulate(Rest),
+    #[command(hide = true)]
+    Drill(Rest),
+    #[command(hide = true)]
+    Replay(Rest),
+    #[command(hide = true)]
+    Bundle(Rest),
+    #[command(hide = true)]
+    Reload(Rest),
+    #[command(hide = true)]
+    LogLevel(Rest),
+    #[command(hide = true)]
+    Completions(Rest),
+    #[command(hide = true)]
+    Man(Rest),
+}
+
+/// Options of `mode`.
+#[derive(Debug, Args)]
+pub struct ModeChange {
+    /// The new mode; without it the present one is shown
+    #[arg(value_parser = mode, value_name = "ap|maintenance|standalone")]
+    pub mode: Option<Mode>,
+    /// Why, for history, journal and status
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Maintenance: remind after this long
+    #[arg(long = "for", value_parser = duration, value_name = "DURATION")]
+    pub nag_after: Option<Duration>,
+    /// Standalone: vouch that the other node, which cannot be seen, is off
+    #[arg(long)]
+    pub peer_is_off: bool,
+    /// Say what would be asked; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait this long for the end
+    #[arg(long, value_parser = duration, default_value = "60s")]
+    pub timeout: Duration,
+}
+
+/// What `config` can do.
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Report every error with file, line, key and remedy
+    Check,
+    /// Print the configuration; secrets are never printed
+    Show {
+        /// With defaults and profile applied
+        #[arg(long)]
+        effective: bool,
+        /// With the place that each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Print the JSON Schema
+    Schema,
+    #[command(hide = true)]
+    Diff(Rest),
+    #[command(hide = true)]
+    ImportKeepalived(Rest),
+}
+
+/// Whatever follows.
+#[derive(Debug, Args)]
+pub struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    /// Passed on as typed.
+    pub arguments: Vec<OsString>,
+}
+
+fn mode(word: &str) -> Result<Mode, UnknownMode> {
+    word.parse()
+}
+
+/// `300ms`, `30s`, `2h`, `1h 30m`: positive, at most a year.
+fn duration(text: &str) -> Result<Duration, String> {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| format!("`{text}` is no duration: write 30s, 5m or 2h"))?;
+    Duration::try_from(span)
+        .ok()
+        .filter(|duration| !duration.is_zero() && *duration <= YEAR)
+        .ok_or_else(|| format!("`{text}` must be more than nothing and at most a year"))
+}

@@ -1,0 +1,137 @@
+//! Verbs that only look.
+
+use super::arguments::Common;
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output::{Output, Tone, print};
+use super::{place, view};
+use crate::decision::words::{Mode, Role};
+use crate::wire::control::{Explain, History, SCHEMA_VERSION, Timeline};
+use serde_json::json;
+use std::time::Duration;
+
+/// `status`.
+pub(super) fn status(client: &Client, output: &Output, watch: bool) -> Result<Exit, Failure> {
+    loop {
+        let status = client.status()?;
+        if watch && output.is_table() {
+            // Home and clear, as watch(1) does.
+            print("\x1b[H\x1b[2J")?;
+        }
+        output.show(&status, |output| view::status::render(&status, output))?;
+        if !watch {
+            return Ok(Exit::OK);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// `explain`, whole or the answer to one question.
+pub(super) fn explain(
+    client: &Client,
+    output: &Output,
+    why_not: Option<&str>,
+    what_if: Option<&str>,
+) -> Result<Exit, Failure> {
+    let explain: Explain = client.get("/explain")?;
+    let mut asked = serde_json::Map::new();
+    for (question, word, answers) in
+        [("why_not", why_not, &explain.why_not), ("what_if", what_if, &explain.what_if)]
+    {
+        let Some(word) = word else { continue };
+        let lines = answers.get(word).ok_or_else(|| {
+            let known: Vec<&str> = answers.keys().map(String::as_str).collect();
+            let flag = question.replace('_', "-");
+            let known = if known.is_empty() { "none now".to_owned() } else { known.join(", ") };
+            Failure::usage(format!("--{flag} {word}: no answer is known; known are: {known}"))
+        })?;
+        asked.insert(question.to_owned(), json!({ word: lines }));
+    }
+    if asked.is_empty() {
+        output.show(&explain, |output| view::explain::render(&explain, output))?;
+    } else {
+        asked.insert("schema_version".to_owned(), json!(SCHEMA_VERSION));
+        output.show(&asked, |output| view::explain::answers(&explain, why_not, what_if, output))?;
+    }
+    Ok(Exit::OK)
+}
+
+/// `history`.
+pub(super) fn history(
+    client: &Client,
+    output: &Output,
+    epoch: Option<u64>,
+    all: bool,
+    limit: u32,
+) -> Result<Exit, Failure> {
+    let kinds = if all { "all" } else { "decision" };
+    let epoch = epoch.map(|epoch| format!("&epoch={epoch}")).unwrap_or_default();
+    let history: History = client.get(&format!("/history?kinds={kinds}&limit={limit}{epoch}"))?;
+    if let Some(problem) = &history.problem {
+        output.note(&output.paint(Tone::Warning, &format!("the journal is not whole: {problem}")));
+    }
+    output.show(&history, |output| view::history::render(&history, output))?;
+    Ok(Exit::OK)
+}
+
+/// `timeline`.
+pub(super) fn timeline(client: &Client, output: &Output, epoch: Option<u64>) -> Result<Exit, Failure> {
+    let path = epoch.map_or("/timeline".to_owned(), |epoch| format!("/timeline?epoch={epoch}"));
+    let timeline: Timeline = client.get(&path)?;
+    output.show(&timeline, |output| view::timeline::render(&timeline, output))?;
+    Ok(Exit::OK)
+}
+
+/// `is-active`, `is-standby`.
+pub(super) fn is_role(client: &Client, output: &Output, role: Role) -> Result<Exit, Failure> {
+    let status = client.status()?;
+    let is = status.node.role;
+    output.show(&json!({"schema_version": SCHEMA_VERSION, "role": is, "answer": is == role}), |_| {
+        format!("{is}\n")
+    })?;
+    Ok(if is == role { Exit::OK } else { Exit::NO })
+}
+
+/// `mode` without an argument. The mode file is the mode: it is read where no daemon answers.
+pub(super) fn mode(client: &Client, output: &Output, common: &Common) -> Result<Exit, Failure> {
+    match client.status() {
+        Ok(status) => {
+            let node = &status.node;
+            let value = json!({
+                "schema_version": SCHEMA_VERSION, "mode": node.mode, "note": node.mode_note, "source": "daemon",
+                "peer_mode": status.peer.mode,
+            });
+            output.show(&value, |_| format!("{}\n", node.mode))?;
+            Ok(Exit::OK)
+        }
+        Err(failure) if failure.exit == Exit::UNREACHABLE => {
+            let path = place::mode_file(common);
+            let (mode, note) = read_mode(std::fs::read_to_string(&path));
+            output.note(&format!("apctl: {}; read from {}{note}", failure.message, path.display()));
+            let value = json!({
+                "schema_version": SCHEMA_VERSION, "mode": mode, "note": note.trim_start_matches(": "),
+                "source": "file", "peer_mode": null,
+            });
+            output.show(&value, |_| format!("{mode}\n"))?;
+            Ok(Exit::OK)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The word of the mode file; anything but a mode means maintenance (DESIGN.md section 2).
+fn read_mode(text: std::io::Result<String>) -> (Mode, String) {
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => return (Mode::Maintenance, format!(": {error}, which means maintenance")),
+    };
+    let word = text.lines().next().unwrap_or_default().trim();
+    let (word, note) = match word.strip_prefix("being ") {
+        Some(word) => (word.trim(), ": a change was interrupted"),
+        None => (word, ""),
+    };
+    match word.parse() {
+        Ok(mode) => (mode, note.to_owned()),
+        Err(error) => (Mode::Maintenance, format!(": {error}; anything else means maintenance")),
+    }
+}

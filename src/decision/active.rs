@@ -1,0 +1,418 @@
+//! The node that serves: its lease, its heartbeats and advertisements, and what ends its activity.
+
+use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, StepResult};
+use super::node::Node;
+use super::peer::{Heartbeat, PeerFacts, PeerMessage};
+use super::phase::{Cause, Phase, Purpose};
+use super::settings::OnStop;
+use super::time::Instant;
+use super::why::Why;
+use super::words::{Mode, Protection, Role};
+use std::time::Duration;
+
+impl Node {
+    /// Rules that hold in every phase.
+    pub(super) fn common_rules(&mut self) {
+        self.forget_lost_contact();
+    }
+
+    /// Rules of a node that serves.
+    pub(super) fn active_rules(&mut self) {
+        if let Some((cause, text)) = self.must_step_down() {
+            self.step_down(cause, text);
+            return;
+        }
+        self.keep_lease();
+        self.chore_rules();
+        self.repair_database_role();
+        self.grant_eligibility();
+        if self.stopping.is_some() {
+            self.stop_as_active();
+        } else if self.mode.mode == Mode::Maintenance {
+            self.leave_for_maintenance();
+        } else {
+            self.give_up_if_unwell();
+        }
+    }
+
+    /// What ends an activity at once, with no time for a handover.
+    pub(super) fn must_step_down(&self) -> Option<(Cause, String)> {
+        if let Some(facts) = self.fresh_facts().filter(|facts| facts.epoch > self.durable.epoch) {
+            let text = format!("the peer opened epoch {}", facts.epoch);
+            return Some((Cause::NewerEpoch, text));
+        }
+        if let Some((link, _)) = self.link.as_ref().filter(|(link, _)| !link.usable) {
+            return Some((Cause::Link, format!("the interface is unusable: {}", link.detail)));
+        }
+        if self.database.verdict.healthy() == Some(false) {
+            let text = format!("the database is not healthy: {}", self.database.report.detail);
+            return Some((Cause::Database, text));
+        }
+        if !matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_)) {
+            return None;
+        }
+        if self.gate.connected && !self.gate.state.open {
+            return Some((Cause::LeaseLost, "the gate is closed: its lease was lost".into()));
+        }
+        if self.now >= self.lease.end && !self.may_go_solo() {
+            return Some((Cause::Isolated, "neither the peer nor the gateway targets answer".into()));
+        }
+        if self.now >= self.lease.end + self.settings.slice() {
+            return Some((Cause::LeaseLost, "the lease ran out before it could be renewed".into()));
+        }
+        None
+    }
+
+    /// The peer's acknowledgements renew the lease by themselves; when they stop, the level says who may go on.
+    fn keep_lease(&mut self) {
+        let silent = self.now >= self.lease.last_acknowledged + self.settings.heartbeat * 3 / 2;
+        let Phase::Active(active) = &self.phase else { return };
+        let (recorded, recording) = (active.solo_recorded, active.solo_recording);
+        if !silent && self.mode.mode != Mode::Standalone {
+            return;
+        }
+        if silent && self.settings.protection == Protection::Gateway && self.mode.mode != Mode::Standalone {
+            self.probe_gateway_when_stale();
+        }
+        if !recorded && !recording && self.may_go_solo() {
+            self.durable.solo = Some(self.durable.epoch);
+            if let Phase::Active(active) = &mut self.phase {
+                active.solo_recording = true;
+            }
+            self.persist(Purpose::Solo);
+            if self.mode.mode != Mode::Standalone {
+                self.tell(Why::warning("solo", "the peer no longer acknowledges: this node goes on alone"));
+            }
+        }
+    }
+
+    fn probe_gateway_when_stale(&mut self) {
+        // Until solo is on disk every millisecond counts; afterwards once a lease is enough.
+        let recorded = matches!(&self.phase, Phase::Active(active) if active.solo_recorded);
+        let every = if recorded { self.settings.lease } else { self.settings.lease / 4 };
+        let newest = self.gateway.answered_at.max(self.gateway.silent_at).max(self.gateway.probed_at);
+        let asked_again = newest.is_none_or(|at| self.now >= at + every);
+        if asked_again {
+            self.gateway.probed_at = Some(self.now);
+            self.act(Action::ProbeGateway);
+        }
+    }
+
+    /// Whether the level lets this node serve without the peer's acknowledgement, now.
+    pub(super) fn may_go_solo(&self) -> bool {
+        if self.mode.mode == Mode::Standalone {
+            return true;
+        }
+        match self.settings.protection {
+            Protection::Vrrp => true,
+            // An answer must be fresh: the targets speak for the moment, not for the past.
+            Protection::Gateway => {
+                let fresh = self.lease.last_acknowledged;
+                self.gateway.answered_at.is_some_and(|at| at > fresh) && !self.targets_silent()
+            }
+        }
+    }
+
+    pub(super) fn on_solo_recorded(&mut self, result: &StepResult) {
+        let recorded = matches!(result, StepResult::Ok(_));
+        if let Phase::Active(active) = &mut self.phase {
+            active.solo_recording = false;
+            active.solo_recorded = recorded && self.durable.solo == Some(self.durable.epoch);
+        }
+        if recorded {
+            self.renew_by_solo();
+        } else {
+            self.durable.solo = None;
+            self.tell_once("state", Why::error("state.unwritable", "the state file cannot be written"));
+        }
+    }
+
+    fn renew_by_solo(&mut self) {
+        let solo = match &self.phase {
+            Phase::Active(active) => active.solo_recorded,
+            Phase::HandingOver(handing_over) => handing_over.solo_recorded(),
+            Phase::TakingOver(_) => self.durable.solo == Some(self.durable.epoch),
+            _ => false,
+        };
+        if solo && self.may_go_solo() {
+            self.extend_lease(self.now + self.settings.lease);
+        }
+    }
+
+    /// Moves the lease end forward and hands it to the gate process.
+    pub(super) fn extend_lease(&mut self, end: Instant) {
+        let open = matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_)) && self.gate.state.open;
+        if let Some(lease_end) = self.lease.extend(end)
+            && open
+        {
+            self.act(Action::RenewLease { epoch: self.durable.epoch, lease_end });
+        }
+    }
+
+    /// A promoted server that was restarted comes up read-only, with old replica threads: put right.
+    fn repair_database_role(&mut self) {
+        let report = &self.database.report;
+        let wrong_replica = report.replica.is_some();
+        let Phase::Active(active) = &self.phase else { return };
+        let busy = active.repairing || active.chore_running || !active.chores.is_empty();
+        if busy || !report.reachable || (report.writable && !wrong_replica) {
+            return;
+        }
+        let mut chores = Vec::new();
+        if wrong_replica {
+            chores.push(super::chores::Chore::ForgetPrimary);
+        }
+        if !report.writable {
+            let step = Step::Database(DatabaseStep::AllowWrites);
+            self.start(step, Duration::from_secs(1), Purpose::Chore(Lane::Database));
+            self.database.report.writable = true;
+            if let Phase::Active(active) = &mut self.phase {
+                active.chore_running = true;
+            }
+        }
+        self.database.report.replica = None;
+        self.tell(Why::warning("database.role", "the server did not have the active's role: put right"));
+        if let Phase::Active(active) = &mut self.phase {
+            active.chores.extend(chores);
+        }
+    }
+
+    /// Grants the standby the right to bid while it is caught up; revokes it when it is not.
+    fn grant_eligibility(&mut self) {
+        let epoch = self.durable.epoch;
+        let Some(facts) = self.fresh_facts() else { return };
+        let caught_up = facts.replica_running
+            && facts.database_reachable
+            && facts.mode == Mode::Ap
+            && facts.epoch == epoch
+            && facts.role != Role::Active
+            && facts.gtid.reaches(&self.database.earlier_position);
+        let knows = facts.eligible == Some(epoch);
+        let lost = !facts.replica_running || facts.mode != Mode::Ap;
+        if caught_up && !knows {
+            if self.durable.solo.is_some() {
+                self.clear_solo();
+            } else {
+                self.say_eligible(true);
+            }
+        } else if lost && knows {
+            self.say_eligible(false);
+        }
+    }
+
+    fn say_eligible(&mut self, granted: bool) {
+        let epoch = self.durable.epoch;
+        let again = self.peer.eligible_sent.is_none_or(|(said, for_epoch, at)| {
+            (said, for_epoch) != (granted, epoch) || self.now >= at + Duration::from_millis(500)
+        });
+        if again {
+            self.peer.eligible_sent = Some((granted, epoch, self.now));
+            self.send(PeerMessage::Eligible { epoch, granted });
+        }
+    }
+
+    /// The pair is a pair again: the right to serve alone ends before the standby's right to bid begins.
+    fn clear_solo(&mut self) {
+        if self.mode.mode == Mode::Standalone {
+            return;
+        }
+        if let Phase::Active(active) = &mut self.phase
+            && !active.solo_recording
+        {
+            active.solo_recording = true;
+            active.solo_recorded = false;
+            self.durable.solo = None;
+            self.persist(Purpose::Solo);
+        }
+    }
+
+    /// The peer could take over now, without loss.
+    pub(super) fn peer_can_serve(&self) -> bool {
+        self.fresh_facts().is_some_and(|facts| {
+            facts.fit
+                && facts.mode == Mode::Ap
+                && facts.replica_running
+                && facts.eligible == Some(self.durable.epoch)
+        })
+    }
+
+    /// An active whose API fails while its database is fine hands over; the last one standing stays.
+    fn give_up_if_unwell(&mut self) {
+        let faults = self.checks.faults(true);
+        let peer_priority = self.peer.advert.map_or(self.settings.priority, |advert| advert.priority);
+        let outweighed = self.checks.outweighed(self.settings.priority, peer_priority);
+        if faults.is_empty() && !outweighed {
+            self.untell("last_one");
+            return;
+        }
+        let text = if faults.is_empty() {
+            "its weights make the peer the better active".into()
+        } else {
+            faults.join("; ")
+        };
+        if self.peer_can_serve() && self.now >= self.retry_at && !self.guarded() {
+            self.begin_handover(Cause::Check, text, None);
+        } else if !self.peer_can_serve() {
+            let text = format!("{text}; but the peer cannot serve: this node serves what it can");
+            self.tell_once("last_one", Why::error("last_one_standing", text));
+        }
+    }
+
+    fn stop_as_active(&mut self) {
+        match self.settings.on_stop {
+            OnStop::Handover if self.peer_can_serve() && self.now >= self.retry_at => {
+                self.begin_handover(Cause::Stop, "the daemon stops".into(), None);
+            }
+            OnStop::Handover | OnStop::Fence => self.step_down(Cause::Stop, "the daemon stops".into()),
+            OnStop::Keep => {
+                // The heartbeats of a stopping node ask for `restart_grace`; one acknowledgement is enough.
+                let asked = self.stopping.unwrap_or(self.now);
+                let granted = self.lease.end >= asked + self.settings.restart_grace / 2;
+                let solo = self.durable.solo == Some(self.durable.epoch);
+                if solo && self.may_go_solo() {
+                    self.extend_lease(self.now + self.settings.restart_grace);
+                }
+                if granted || solo || self.now >= asked + Duration::from_secs(1) {
+                    self.exit();
+                }
+            }
+        }
+    }
+
+    /// Mode maintenance on the active: switch over first, or say why not.
+    fn leave_for_maintenance(&mut self) {
+        if self.peer_can_serve() && self.now >= self.retry_at {
+            self.begin_handover(Cause::Mode, "the mode is maintenance".into(), None);
+        } else {
+            let text = "the mode is maintenance, but the peer cannot serve: this node goes on until it can";
+            self.tell_once(
+                "maintenance",
+                Why::error("maintenance.last_one", text).resolved_by("apctl mode standalone"),
+            );
+        }
+    }
+
+    /// Whether advertisements leave this node.
+    pub(super) fn advertises(&self) -> bool {
+        matches!(self.phase, Phase::TakingOver(_) | Phase::Active(_) | Phase::HandingOver(_))
+    }
+
+    /// Heartbeats and advertisements whose time has come; lease renewals leave with them.
+    pub(super) fn send_on_time(&mut self) {
+        if self.started.is_none() || matches!(self.phase, Phase::Stopped) {
+            return;
+        }
+        if self.now >= self.next_heartbeat {
+            self.next_heartbeat = next_tick(self.next_heartbeat, self.settings.heartbeat, self.now);
+            self.send_heartbeat();
+            self.renew_by_solo();
+        }
+        if self.advertises() && self.now >= self.next_advert {
+            self.next_advert = next_tick(self.next_advert, self.settings.advert_interval, self.now);
+            let priority = self.checks.priority(self.settings.priority);
+            self.act(Action::SendAdvert { priority });
+        }
+    }
+
+    fn send_heartbeat(&mut self) {
+        self.lease.sequence += 1;
+        let stopping = self.stopping.is_some() && self.settings.on_stop == OnStop::Keep;
+        let lease = if stopping { self.settings.restart_grace } else { self.settings.lease };
+        let heartbeat = Heartbeat {
+            instance: self.instance,
+            sequence: self.lease.sequence,
+            sent: self.now,
+            lease: self.asks_for_lease().then_some(lease),
+            facts: self.facts(),
+        };
+        self.send(PeerMessage::Heartbeat(heartbeat));
+    }
+
+    /// A lease is asked for only once the epoch is on disk.
+    fn asks_for_lease(&self) -> bool {
+        match &self.phase {
+            Phase::Active(_) | Phase::HandingOver(_) => true,
+            Phase::TakingOver(takeover) => takeover.epoch_recorded(),
+            _ => false,
+        }
+    }
+
+    /// What this node says of itself.
+    pub fn facts(&self) -> PeerFacts {
+        let report = &self.database.report;
+        let replica = report.replica.as_ref();
+        let announced = match &self.phase {
+            Phase::TakingOver(takeover) if !takeover.epoch_recorded() => takeover.epoch_before(),
+            _ => self.durable.epoch,
+        };
+        PeerFacts {
+            role: if self.asks_for_lease() { Role::Active } else { self.role_without_claim() },
+            mode: self.mode.mode,
+            epoch: announced,
+            serving: self.serving(),
+            fit: self.unfit().is_empty(),
+            solo: self.durable.solo == Some(self.durable.epoch),
+            eligible: self.durable.eligible,
+            database_reachable: report.reachable,
+            database_writable: report.writable,
+            replica_running: replica
+                .is_some_and(|replica| replica.applying && replica.receiving && replica.error.is_empty()),
+            gtid: report.gtid.clone(),
+            config_hash: self.settings.config_hash,
+            why: self.last_why.text.clone(),
+        }
+    }
+
+    fn role_without_claim(&self) -> Role {
+        match self.role() {
+            Role::Active => Role::Standby,
+            role => role,
+        }
+    }
+
+    /// Obeys a mode from here on; writing the file is apart.
+    pub(super) fn mode_is(&mut self, mode: Mode, actor: &str, reason: &str) {
+        self.mode.mode = mode;
+        self.mode.problem = None;
+        self.mode.actor = actor.to_owned();
+        self.mode.reason = reason.to_owned();
+        self.mode.since = self.now;
+        self.mode.nag_at = None;
+        self.untell("maintenance");
+    }
+
+    /// Obeys a mode and writes it to the file.
+    pub(super) fn write_mode(&mut self, mode: Mode, actor: &str, reason: &str) {
+        self.mode_is(mode, actor, reason);
+        let step = RecordStep::SetMode { mode, actor: actor.to_owned(), reason: reason.to_owned() };
+        self.start(Step::Record(step), Duration::from_secs(2), Purpose::Record);
+    }
+
+    pub(super) fn on_recorded(&mut self, result: &StepResult) {
+        match result {
+            StepResult::Ok(_) => self.untell("state"),
+            StepResult::Failed(text) => {
+                let text = format!("the state folder cannot be written: {text}");
+                self.tell_once("state", Why::error("state.unwritable", text));
+            }
+            StepResult::TimedOut => {
+                self.tell_once(
+                    "state",
+                    Why::error("state.slow", "the state folder does not take writes in time"),
+                );
+            }
+        }
+    }
+
+    /// Closes the gate without changing the phase; for a gate that is open without a right.
+    pub(super) fn close_gate(&mut self) {
+        let step = Step::Address(AddressStep::Close);
+        self.start(step, Duration::from_secs(1), Purpose::Close);
+    }
+}
+
+/// The next of a regular series of ticks that lies after `now`; ticks that were missed are not made up for.
+fn next_tick(last: Instant, interval: Duration, now: Instant) -> Instant {
+    let next = last + interval;
+    if next > now { next } else { now + interval }
+}

@@ -1,0 +1,178 @@
+//! The active is silent: looking for life, and waiting out its lease.
+//!
+//! A bid costs nothing that matters: until the proofs of life have failed it only looks. The stream is cut and
+//! the applying thread stopped as late as the wait allows, and both are undone when the bid is called off.
+
+use super::action::{Action, AddressStep, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
+use super::node::Node;
+use super::phase::{Phase, Purpose, outcome};
+use super::takeover::{Prepared, Right, TakeoverKind};
+use super::time::Instant;
+use super::why::Why;
+use super::words::{Mode, Protection};
+use std::time::Duration;
+
+/// The active is silent.
+#[derive(Debug)]
+pub(super) struct Bid {
+    number: u64,
+    right: Right,
+    prepared: Prepared,
+    /// Preparation that changes something has begun.
+    cutting: bool,
+    ready: bool,
+}
+
+/// Preparations of a bid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BidStep {
+    Reach,
+    Drain,
+    Cut,
+    DrainAgain,
+    Stop,
+}
+
+impl Node {
+    /// The active is silent and this node has the right: look, and wait out the lease.
+    pub(super) fn begin_bid(&mut self, right: Right) {
+        let number = self.next_operation();
+        self.phase = Phase::Bidding(Bid {
+            number,
+            right,
+            prepared: Prepared::default(),
+            cutting: false,
+            ready: false,
+        });
+        let wait = self.bid_ends_at().since(self.now).as_millis();
+        self.tell(Why::warning(
+            "bid.started",
+            format!(
+                "the peer is silent on every path: bid by right of {}, {wait} ms to wait out",
+                right.code()
+            ),
+        ));
+        self.watch_for_life(true);
+        if self.settings.protection == Protection::Gateway {
+            self.act(Action::ProbeGateway);
+        }
+        self.start(
+            Step::Remote(RemoteStep::ReachServer),
+            Duration::from_millis(250),
+            Purpose::Bid(number, BidStep::Reach),
+        );
+        if self.database.report.replica.is_some() {
+            self.start_bid_step(number, BidStep::Drain);
+        }
+    }
+
+    fn start_bid_step(&mut self, number: u64, step: BidStep) {
+        let drain = self.settings.drain_timeout;
+        let (work, deadline) = match step {
+            BidStep::Reach => (Step::Remote(RemoteStep::ReachServer), Duration::from_millis(250)),
+            BidStep::Drain | BidStep::DrainAgain => (Step::Database(DatabaseStep::Drain), drain),
+            BidStep::Cut => (Step::Address(AddressStep::CutStream), Duration::from_secs(1)),
+            BidStep::Stop => (Step::Database(DatabaseStep::StopApplying), Duration::from_secs(2)),
+        };
+        self.start(work, deadline, Purpose::Bid(number, step));
+    }
+
+    /// When the takeover right begins, silence provided.
+    pub(super) fn bid_ends_at(&self) -> Instant {
+        self.wait.not_before + self.settings.failover_hold
+    }
+
+    /// When a bid begins to prepare what it must undo if it is called off.
+    pub(super) fn bid_cuts_at(&self) -> Instant {
+        let latest = self.bid_ends_at() - Duration::from_millis(40);
+        latest.max(self.wait.lease_dead + Duration::from_millis(2))
+    }
+
+    pub(super) fn bid_rules(&mut self) {
+        let Phase::Bidding(bid) = &self.phase else { return };
+        let (number, right, prepared, cutting, ready) =
+            (bid.number, bid.right, bid.prepared, bid.cutting, bid.ready);
+        let heard = self.contact() || self.peer_is_active();
+        if heard || self.mode.mode == Mode::Maintenance || self.stopping.is_some() {
+            self.call_off_bid("the peer is heard again");
+            return;
+        }
+        if let Some(why) = self.blocked().filter(|_| right != Right::Operator) {
+            self.call_off_bid(&why.text);
+            self.tell_once("blocked", why);
+            return;
+        }
+        let life = self.peer.proof_of_life.as_ref().is_some_and(|(_, at)| *at >= self.wait.lease_dead);
+        if life && cutting && self.now < self.bid_ends_at() {
+            self.undo_bid();
+            self.set_cutting(false);
+            return;
+        }
+        if !cutting && self.now >= self.bid_cuts_at() {
+            self.set_cutting(true);
+            if self.database.report.replica.is_some() {
+                self.start_bid_step(number, BidStep::Cut);
+            } else if let Phase::Bidding(bid) = &mut self.phase {
+                bid.ready = true;
+            }
+        }
+        if ready && self.now >= self.bid_ends_at() {
+            self.watch_for_life(false);
+            let kind = if right == Right::Operator { TakeoverKind::Forced } else { TakeoverKind::Silence };
+            self.take_over(kind, right, prepared, None);
+        }
+    }
+
+    fn set_cutting(&mut self, cutting: bool) {
+        if let Phase::Bidding(bid) = &mut self.phase {
+            bid.cutting = cutting;
+            bid.ready = false;
+        }
+    }
+
+    pub(super) fn on_bid_step(&mut self, number: u64, step: BidStep, result: StepResult) {
+        let Phase::Bidding(bid) = &mut self.phase else { return };
+        if bid.number != number {
+            return;
+        }
+        let reached = outcome(result);
+        match step {
+            BidStep::Reach => bid.prepared.server_reachable = reached == Ok(StepOutput::Done),
+            BidStep::Drain => {}
+            BidStep::Cut if bid.cutting => {
+                bid.prepared.cut = reached.is_ok();
+                self.start_bid_step(number, BidStep::DrainAgain);
+            }
+            BidStep::DrainAgain if bid.cutting => match reached {
+                Ok(_) => {
+                    bid.prepared.drained = true;
+                    self.start_bid_step(number, BidStep::Stop);
+                }
+                // The takeover itself drains again and decides by `on_undrained`.
+                Err(_) => bid.ready = true,
+            },
+            BidStep::Stop if bid.cutting => {
+                bid.prepared.stopped = reached.is_ok();
+                bid.ready = true;
+            }
+            BidStep::Cut | BidStep::DrainAgain | BidStep::Stop => {}
+        }
+    }
+
+    fn call_off_bid(&mut self, because: &str) {
+        self.watch_for_life(false);
+        let cutting = matches!(&self.phase, Phase::Bidding(bid) if bid.cutting);
+        if cutting {
+            self.undo_bid();
+        }
+        self.phase = Phase::Standby;
+        self.tell(Why::info("bid.called_off", format!("the bid is called off: {because}")));
+    }
+
+    /// Puts the replica back as it was; the receiving thread was never stopped, so the relay log stands.
+    fn undo_bid(&mut self) {
+        let limit = Duration::from_secs(2);
+        self.start(Step::Address(AddressStep::LiftCut), limit, Purpose::Undo(Lane::Address));
+        self.start(Step::Database(DatabaseStep::ResumeApplying), limit, Purpose::Undo(Lane::Database));
+    }
+}

@@ -1,0 +1,75 @@
+//! What a new active does when clients are already served: off the critical path, in order.
+
+use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, StepResult};
+use super::node::Node;
+use super::phase::{Phase, Purpose, outcome};
+use super::why::Why;
+use super::words::Mode;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Serving.
+#[derive(Debug, Default)]
+pub(super) struct Active {
+    /// Off the critical path, in order.
+    pub(super) chores: VecDeque<Chore>,
+    pub(super) chore_running: bool,
+    /// The solo record is on disk.
+    pub(super) solo_recorded: bool,
+    pub(super) solo_recording: bool,
+    /// A repair of the database's role is under way.
+    pub(super) repairing: bool,
+}
+
+/// What a new active does after clients are served.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Chore {
+    ForgetPrimary,
+    LiftCut,
+    Standalone(String),
+}
+
+impl Node {
+    /// This run found the gate open under a living lease of its own.
+    pub(super) fn become_active_again(&mut self) {
+        let epoch = self.durable.epoch;
+        self.phase =
+            Phase::Active(Active { solo_recorded: self.durable.solo == Some(epoch), ..Active::default() });
+        self.act(Action::Announce);
+        self.act(Action::WatchDatabase { heartbeat_epoch: Some(epoch) });
+    }
+
+    /// The next thing off the critical path.
+    pub(super) fn chore_rules(&mut self) {
+        let Phase::Active(active) = &mut self.phase else { return };
+        if active.chore_running {
+            return;
+        }
+        let Some(chore) = active.chores.pop_front() else { return };
+        active.chore_running = true;
+        match chore {
+            Chore::ForgetPrimary => {
+                let step = Step::Database(DatabaseStep::ForgetPrimary);
+                self.start(step, Duration::from_secs(10), Purpose::Chore(Lane::Database));
+            }
+            Chore::LiftCut => {
+                let step = Step::Address(AddressStep::LiftCut);
+                self.start(step, Duration::from_secs(1), Purpose::Chore(Lane::Address));
+            }
+            Chore::Standalone(reason) => {
+                self.mode_is(Mode::Standalone, "apd", &reason);
+                let step = RecordStep::SetMode { mode: Mode::Standalone, actor: "apd".into(), reason };
+                self.start(Step::Record(step), Duration::from_secs(2), Purpose::Chore(Lane::Record));
+            }
+        }
+    }
+
+    pub(super) fn on_chore(&mut self, result: StepResult) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.chore_running = false;
+        }
+        if let Err(text) = outcome(result) {
+            self.tell(Why::warning("takeover.chore", format!("after the takeover: {text}")));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Keeping a node that does not serve in its role: read-only, and following the active.
+//!
+//! Nothing is started on a guess: before a replica is started both servers are compared exactly, because a
+//! start deletes the relay log and can hide a divergence behind "Yes/Yes" (reference: MariaDB, facts 1 and 4).
+
+use super::action::{Comparison, DatabaseStep, RemoteStep, Step, StepOutput, StepResult};
+use super::node::Node;
+use super::phase::{Phase, Purpose, outcome};
+use super::time::Instant;
+use super::why::Why;
+use super::words::{Mode, Role};
+use std::time::Duration;
+
+/// How long between two attempts to bring the replica in order.
+const RETRY: Duration = Duration::from_secs(3);
+
+/// Where the following stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FollowState {
+    pub(super) busy: bool,
+    pub(super) forbidding: bool,
+    pub(super) next_try: Instant,
+    /// What keeps this node from following; shown as the reason of role `fault`.
+    pub(super) problem: Option<String>,
+    comparison: Option<Comparison>,
+    restarts: u64,
+}
+
+impl FollowState {
+    /// After a change of role everything is looked at anew.
+    pub(super) fn reset(&mut self) {
+        *self = FollowState { restarts: self.restarts, ..FollowState::default() };
+    }
+}
+
+/// Steps of bringing the replica in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FollowStep {
+    Compare,
+    Forget,
+    Follow,
+}
+
+impl Node {
+    pub(super) fn follow_rules(&mut self) {
+        let report = &self.database.report;
+        if !report.reachable {
+            return;
+        }
+        if report.writable && !self.follow.forbidding {
+            self.follow.forbidding = true;
+            let text = "the database takes writes on a node that is not active: forbidden";
+            self.tell(Why::warning("database.role", text));
+            let step = Step::Database(DatabaseStep::ForbidWrites);
+            self.start(step, Duration::from_secs(2), Purpose::Forbid);
+            return;
+        }
+        if self.rejoin.is_some() || self.follow.busy || self.now < self.follow.next_try {
+            return;
+        }
+        if self.follows_well() {
+            if self.follow.problem.take().is_some() {
+                self.untell("follow");
+                self.tell(Why::info("follow.well", "the replica follows the active"));
+            }
+            return;
+        }
+        if self.may_follow() {
+            self.follow.busy = true;
+            let step = Step::Remote(RemoteStep::Compare);
+            self.start(step, Duration::from_secs(5), Purpose::Follow(FollowStep::Compare));
+        }
+    }
+
+    /// The replica runs, from the peer, without error; or there is nobody to follow.
+    pub(super) fn follows_well(&self) -> bool {
+        let active = self.fresh_facts().is_some_and(|facts| facts.role == Role::Active && facts.serving);
+        !active || self.replica_well()
+    }
+
+    /// Both threads of the replica work.
+    pub(super) fn replica_well(&self) -> bool {
+        self.database.report.replica.as_ref().is_some_and(|replica| {
+            replica.applying && (replica.receiving || replica.connecting) && replica.error.is_empty()
+        })
+    }
+
+    /// In maintenance a node follows on only if its data was handed over in order, or nobody took over from it.
+    fn may_follow(&self) -> bool {
+        match self.phase {
+            Phase::Standby => self.mode.mode == Mode::Ap,
+            Phase::Out => {
+                let handed_over = self.durable.handed_over == Some(self.durable.epoch);
+                handed_over || !self.durable.maintenance_by_apd
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn on_follow_step(&mut self, step: FollowStep, result: StepResult) {
+        self.follow.busy = false;
+        self.follow.next_try = self.now + RETRY;
+        if !matches!(self.phase, Phase::Standby | Phase::Out) {
+            return;
+        }
+        match (step, outcome(result)) {
+            (FollowStep::Compare, Ok(StepOutput::Comparison(comparison))) => self.follow_after(comparison),
+            (FollowStep::Forget, Ok(_)) => self.start_following(),
+            (FollowStep::Follow, Ok(_)) => {
+                let text = format!("following {}", self.settings.peer_name);
+                self.tell(Why::info("follow.started", text));
+            }
+            (step, Ok(other)) => self.cannot_follow(format!("{step:?} brought {other:?}")),
+            (step, Err(text)) => self.cannot_follow(format!("{step:?}: {text}")),
+        }
+    }
+
+    fn follow_after(&mut self, comparison: Comparison) {
+        if !comparison.errant.is_empty() {
+            let list = comparison.errant.join(", ");
+            self.cannot_follow(format!("diverged: only this node has {list}"));
+            return;
+        }
+        let own_notes = comparison.own_notes > 0;
+        let common = comparison.common.clone();
+        self.follow.comparison = Some(comparison);
+        if own_notes {
+            self.follow.busy = true;
+            let step = Step::Database(DatabaseStep::ForgetOwnTail { common });
+            self.start(step, Duration::from_secs(10), Purpose::Follow(FollowStep::Forget));
+        } else {
+            self.start_following();
+        }
+    }
+
+    fn start_following(&mut self) {
+        let Some(comparison) = self.follow.comparison.take() else { return };
+        self.follow.busy = true;
+        let position = Some(comparison.common.position());
+        let step = DatabaseStep::Follow { position, own_tail_lost: comparison.own_tail_lost };
+        self.start(Step::Database(step), Duration::from_secs(15), Purpose::Follow(FollowStep::Follow));
+    }
+
+    fn cannot_follow(&mut self, text: String) {
+        let why = Why::error("follow.failed", format!("this node does not follow the active: {text}"));
+        self.follow.problem = Some(text);
+        self.tell_once("follow", why.resolved_by("apctl rejoin --dry-run"));
+    }
+}

@@ -1,0 +1,222 @@
+//! What arrives from the peer, and what follows from it at once: acknowledgements, newer epochs, the automatic
+//! edge to (maintenance, standalone).
+
+use super::action::StepResult;
+use super::event::Advert;
+use super::node::Node;
+use super::peer::{Acknowledge, Heartbeat, PeerFacts, PeerMessage, Released};
+use super::phase::{Cause, Phase, Purpose};
+use super::why::Why;
+use super::words::{Epoch, Mode, Role};
+
+impl Node {
+    pub(super) fn on_advert(&mut self, advert: Advert) {
+        if !advert.from_peer {
+            let text = format!("another router, {}, uses this virtual router id", advert.source);
+            let why = Why::error("vrrp.foreign", text);
+            self.tell_once("foreign", why.resolved_by("give the pairs different vrrp.virtual_router_id"));
+            return;
+        }
+        self.peer.advert = Some(advert);
+        self.peer.advert_at = Some(self.now);
+        if advert.priority == 0 {
+            return;
+        }
+        let lease = self.peer.lease.unwrap_or(self.settings.lease);
+        self.sign_of_life(lease);
+        let serving = matches!(self.phase, Phase::Active(_));
+        let silent_link = self.peer.heartbeat_at.is_none_or(|at| self.now >= at + 4 * self.settings.lease);
+        if serving && silent_link && self.loses_tie(advert) {
+            let text = "the peer advertises too while its link is silent, and wins the election";
+            self.step_down(Cause::NewerEpoch, text.into());
+        }
+    }
+
+    /// RFC 9568 section 6.4.3: higher priority, then higher address.
+    fn loses_tie(&self, advert: Advert) -> bool {
+        let mine = self.checks.priority(self.settings.priority);
+        (advert.priority, self.peer_id()) > (mine, self.settings.me)
+    }
+
+    fn sign_of_life(&mut self, lease: std::time::Duration) {
+        let settings = self.settings.clone();
+        let interval = self.peer.advert.map_or(settings.advert_interval, |advert| advert.interval);
+        self.wait.sign_of_life(&settings, lease, interval, self.now);
+    }
+
+    pub(super) fn on_peer_message(&mut self, message: PeerMessage) {
+        match message {
+            PeerMessage::Heartbeat(heartbeat) => self.on_heartbeat(heartbeat),
+            PeerMessage::Acknowledge(acknowledge) => self.on_acknowledge(&acknowledge),
+            PeerMessage::Eligible { epoch, granted } => self.on_eligible(epoch, granted),
+            PeerMessage::Switchover(part) => self.on_switchover(part),
+            PeerMessage::Released(released) => self.on_released(released),
+            PeerMessage::Rejoin(part) => self.on_rejoin(part),
+        }
+    }
+
+    fn on_heartbeat(&mut self, heartbeat: Heartbeat) {
+        if !self.contact() {
+            self.peer.contact_since = Some(self.now);
+        }
+        self.peer.heartbeat_at = Some(self.now);
+        self.peer.proof_of_life = None;
+        self.peer.lease = heartbeat.lease.or(self.peer.lease);
+        self.untell("life");
+        if let Some(lease) = heartbeat.lease {
+            self.sign_of_life(lease);
+        }
+        let known = self.durable.epoch;
+        if heartbeat.facts.epoch > known {
+            self.learn_epoch(&heartbeat.facts);
+        }
+        self.notice_mismatch(&heartbeat.facts);
+        if self.peer.released.as_ref().is_some_and(|released| released.epoch < heartbeat.facts.epoch) {
+            self.peer.released = None;
+        }
+        self.acknowledge(&heartbeat);
+        self.peer.facts = Some(heartbeat.facts);
+    }
+
+    /// A standby acknowledges only while it does not bid; nobody acknowledges an older epoch than its own.
+    fn acknowledge(&mut self, heartbeat: &Heartbeat) {
+        let Some(lease) = heartbeat.lease else { return };
+        let listens =
+            matches!(self.phase, Phase::Out | Phase::Standby | Phase::Receiving(_) | Phase::SteppingDown(_))
+                || self.handed_over_to(heartbeat.facts.epoch);
+        let gate_closed = !self.gate.state.open;
+        if listens && gate_closed && heartbeat.facts.epoch >= self.durable.epoch {
+            self.send(PeerMessage::Acknowledge(Acknowledge {
+                instance: heartbeat.instance,
+                epoch: heartbeat.facts.epoch,
+                sequence: heartbeat.sequence,
+                sent: heartbeat.sent,
+                lease,
+            }));
+        }
+    }
+
+    /// The peer knows a newer epoch than this node.
+    fn learn_epoch(&mut self, facts: &PeerFacts) {
+        let before = self.durable.epoch;
+        let was_mine = before.number > 0 && before.node == self.settings.me;
+        let handed_over = self.durable.handed_over == Some(facts.epoch);
+        let ends = match &self.phase {
+            Phase::Active(_) | Phase::TakingOver(_) | Phase::Bidding(_) => true,
+            Phase::HandingOver(handing_over) => !handing_over.past_no_return(),
+            _ => false,
+        };
+        self.durable.epoch = facts.epoch;
+        self.durable.eligible = None;
+        self.durable.solo = None;
+        self.latched = None;
+        if ends {
+            let text = format!("the peer knows epoch {}, newer than {before}", facts.epoch);
+            self.step_down(Cause::NewerEpoch, text);
+        }
+        // A newer epoch whose node does not serve makes no loser: the better data will serve next.
+        let taken = facts.role == Role::Active && was_mine && !handed_over;
+        if taken && self.mode.mode != Mode::Maintenance {
+            self.enter_maintenance_as_loser(facts.epoch);
+        }
+        self.persist(Purpose::Record);
+    }
+
+    /// The automatic edge, loser's side: (ap, ap) -> (maintenance, standalone).
+    pub(super) fn enter_maintenance_as_loser(&mut self, epoch: Epoch) {
+        self.durable.maintenance_by_apd = true;
+        let reason = format!("{} took over into epoch {epoch}", self.settings.peer_name);
+        self.write_mode(Mode::Maintenance, "apd", &reason);
+        let why = Why::warning("mode.loser", format!("mode maintenance: {reason}"));
+        self.tell(why.resolved_by("apctl rejoin"));
+    }
+
+    fn notice_mismatch(&mut self, facts: &PeerFacts) {
+        if facts.config_hash == self.settings.config_hash {
+            self.untell("config");
+        } else {
+            let why =
+                Why::warning("config.mismatch", "the nodes' configurations differ in what they must share");
+            self.tell_once(
+                "config",
+                why.resolved_by("make both files equal, then restart the daemons in turn"),
+            );
+        }
+        if facts.mode == Mode::Standalone && self.mode.mode == Mode::Standalone {
+            let text = "both nodes are in mode standalone: only the active one serves";
+            self.tell_once(
+                "pair",
+                Why::error("mode.pair", text).resolved_by("apctl mode ap on the node that does not serve"),
+            );
+        } else {
+            self.untell("pair");
+        }
+    }
+
+    fn on_acknowledge(&mut self, acknowledge: &Acknowledge) {
+        let epoch = self.durable.epoch;
+        let before = self.lease.end;
+        let serves = matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_) | Phase::TakingOver(_));
+        if !serves {
+            return;
+        }
+        let mut keeper = self.lease;
+        let moved = keeper.acknowledged(acknowledge, self.instance, epoch, self.now);
+        self.lease.last_acknowledged = keeper.last_acknowledged;
+        if let Some(end) = moved {
+            debug_assert!(end > before);
+            self.extend_lease(end);
+        }
+    }
+
+    fn on_eligible(&mut self, epoch: Epoch, granted: bool) {
+        let standby = matches!(self.phase, Phase::Standby | Phase::Receiving(_) | Phase::Out);
+        if !standby || epoch != self.durable.epoch {
+            return;
+        }
+        let wanted = (granted && self.mode.mode == Mode::Ap).then_some(epoch);
+        if self.durable.eligible != wanted {
+            self.durable.eligible = wanted;
+            self.durable.handed_over = None;
+            self.persist(Purpose::Eligible);
+            let text =
+                if granted { "caught up: this node may take over" } else { "this node may not take over" };
+            self.tell(Why::info("eligible", text));
+        }
+    }
+
+    pub(super) fn on_eligible_recorded(&mut self, result: &StepResult) {
+        if !matches!(result, StepResult::Ok(_)) {
+            // A grant that is not on disk is no grant.
+            self.durable.eligible = None;
+        }
+        self.on_recorded(result);
+    }
+
+    fn on_released(&mut self, released: Released) {
+        if released.epoch < self.durable.epoch {
+            return;
+        }
+        if let Some(operation) = released.operation {
+            self.on_handed_over_here(operation, &released);
+            return;
+        }
+        if let Some(facts) = &mut self.peer.facts {
+            // The heartbeat that says so is on its way; the release is the newer fact.
+            facts.role = Role::Fault;
+            facts.serving = false;
+        }
+        let text = format!("the peer closed its gate in epoch {}: {}", released.epoch, released.reason);
+        self.tell(Why::warning("peer.released", text));
+        self.peer.released = Some(released);
+    }
+
+    /// Contact that was lost is noted once, for the record.
+    pub(super) fn forget_lost_contact(&mut self) {
+        if self.peer.contact_since.is_some() && !self.contact() {
+            self.peer.contact_since = None;
+            let path = if self.peer.up { "the peer link is up but silent" } else { "the peer link is down" };
+            self.tell(Why::warning("peer.silent", format!("no heartbeat for three intervals: {path}")));
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Where a node is in its life, what each started step is for, and why an activity ends.
+
+use super::action::{Lane, StepOutput, StepResult};
+use super::bid::{Bid, BidStep};
+use super::chores::Active;
+use super::follow::FollowStep;
+use super::node::Node;
+use super::rejoin::RejoinStep;
+use super::step_down::SteppingDown;
+use super::switchover::{HandOverStep, HandingOver, Receiving};
+use super::takeover::TakingOver;
+use serde::{Deserialize, Serialize};
+
+/// Where a node is in its life.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Before the start, and after the end.
+    Stopped,
+    /// Mode maintenance.
+    Out,
+    /// Follows, or waits for proof, or is not fit; may bid.
+    Standby,
+    /// The active is silent: waiting out its lease and looking for proofs of life.
+    Bidding(Bid),
+    /// The old active asked: taking part in a switchover up to its point of no return.
+    Receiving(Receiving),
+    /// The right is held; effects follow in order.
+    TakingOver(TakingOver),
+    /// Serves.
+    Active(Active),
+    /// Serves, and hands over to the peer.
+    HandingOver(HandingOver),
+    /// On the way down.
+    SteppingDown(SteppingDown),
+}
+
+/// Why an activity ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// The local server is gone or does not answer.
+    Database,
+    /// A configured check fails and the peer could not take over in an orderly way.
+    Check,
+    /// The interface is unusable.
+    Link,
+    /// The lease ran out: neither the peer nor (at `gateway`) the targets answer.
+    Isolated,
+    /// The gate closed: its lease was lost.
+    LeaseLost,
+    /// The node was paused for longer than its lease.
+    Paused,
+    /// The peer opened a newer epoch.
+    NewerEpoch,
+    /// The operator's mode.
+    Mode,
+    /// The daemon stops.
+    Stop,
+    /// A takeover could not be completed.
+    TakeoverFailed,
+    /// A handover was completed: this side ends.
+    HandedOver,
+    /// An operator asked.
+    Operator,
+}
+
+impl Cause {
+    /// Stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Cause::Database => "database",
+            Cause::Check => "check",
+            Cause::Link => "link",
+            Cause::Isolated => "isolated",
+            Cause::LeaseLost => "lease_lost",
+            Cause::Paused => "paused",
+            Cause::NewerEpoch => "newer_epoch",
+            Cause::Mode => "mode",
+            Cause::Stop => "stop",
+            Cause::TakeoverFailed => "takeover_failed",
+            Cause::HandedOver => "handed_over",
+            Cause::Operator => "operator",
+        }
+    }
+}
+
+/// What a started step is for; its end goes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Facts or mode that nothing waits for.
+    Record,
+    /// The right to go solo, before the first renewal that rests on it.
+    Solo,
+    /// Eligibility, before the active counts on it.
+    Eligible,
+    /// Preparation of a bid.
+    Bid(u64, BidStep),
+    /// One step of `TAKE_OVER`.
+    TakeOver(u64),
+    /// Off the critical path after a takeover.
+    Chore(Lane),
+    /// One step of a handover, old side.
+    HandOver(u64, HandOverStep),
+    /// Waiting for the position, new side.
+    Reach(u64),
+    /// Step-down.
+    Close,
+    /// Step-down.
+    Forbid,
+    /// Step-down, repeated while the database does not obey.
+    Undo(Lane),
+    /// Bringing the replica in order.
+    Follow(FollowStep),
+    /// Rejoin.
+    Rejoin(RejoinStep),
+}
+
+impl Node {
+    /// The rules of the present phase, applied until nothing changes the phase any more.
+    pub(super) fn apply_rules(&mut self) {
+        for _ in 0..8 {
+            let before = std::mem::discriminant(&self.phase);
+            self.common_rules();
+            match &self.phase {
+                Phase::Stopped => {}
+                Phase::Out => self.out_rules(),
+                Phase::Standby => self.standby_rules(),
+                Phase::Bidding(_) => self.bid_rules(),
+                Phase::Receiving(_) => self.receiving_rules(),
+                Phase::TakingOver(_) => self.takeover_rules(),
+                Phase::Active(_) => self.active_rules(),
+                Phase::HandingOver(_) => self.handover_rules(),
+                Phase::SteppingDown(_) => self.step_down_rules(),
+            }
+            if std::mem::discriminant(&self.phase) == before {
+                break;
+            }
+        }
+        self.send_on_time();
+    }
+
+    /// Sends the end of a step where it belongs.
+    pub(super) fn dispatch_step(&mut self, purpose: Purpose, result: StepResult) {
+        match purpose {
+            Purpose::Record => self.on_recorded(&result),
+            Purpose::Solo => self.on_solo_recorded(&result),
+            Purpose::Eligible => self.on_eligible_recorded(&result),
+            Purpose::Bid(bid, step) => self.on_bid_step(bid, step, result),
+            Purpose::TakeOver(run) => self.on_takeover_step(run, result),
+            Purpose::Chore(_) => self.on_chore(result),
+            Purpose::HandOver(operation, step) => self.on_handover_step(operation, step, result),
+            Purpose::Reach(operation) => self.on_reached(operation, &result),
+            Purpose::Close => self.on_closed(result),
+            Purpose::Forbid => self.on_forbidden(result),
+            Purpose::Undo(_) => {}
+            Purpose::Follow(step) => self.on_follow_step(step, result),
+            Purpose::Rejoin(step) => self.on_rejoin_step(step, result),
+        }
+    }
+
+    /// What is known to be true of the world because a step ended well.
+    pub(super) fn note_effect(&mut self, purpose: &Purpose, result: &StepResult) {
+        let done = matches!(result, StepResult::Ok(_));
+        if done && matches!(purpose, Purpose::Close) {
+            self.gate.state.open = false;
+            self.gate.state.address_held = false;
+        }
+    }
+}
+
+/// The output of a step that ended well, or why it did not.
+pub(super) fn outcome(result: StepResult) -> Result<StepOutput, String> {
+    match result {
+        StepResult::Ok(output) => Ok(output),
+        StepResult::Failed(text) => Err(text),
+        StepResult::TimedOut => Err("did not end in time".into()),
+    }
+}

@@ -1,0 +1,354 @@
+//! A node that does not serve: who may bid, when, and why not.
+//!
+//! The right to bid comes from the active's grant (`eligible`), from one's own durable solo record, from the
+//! mode `standalone`, or, while both nodes see each other and neither is active, from having the better data.
+
+use super::action::Action;
+use super::node::Node;
+use super::peer::PeerFacts;
+use super::phase::{Cause, Phase};
+use super::takeover::{Right, TakeoverKind};
+use super::time::Instant;
+use super::why::Why;
+use super::words::{Mode, Protection, Role};
+use std::time::Duration;
+
+/// A standby that could not take over for this long after the last contact is no longer eligible: the old
+/// active may have gone on alone meanwhile.
+const ELIGIBLE_LAPSE: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Where a run begins, once everything found at the start is known.
+    pub(super) fn place_at_start(&mut self) {
+        let gate = self.gate.state;
+        let mine = gate.open
+            && gate.epoch == self.durable.epoch
+            && self.durable.epoch.node == self.settings.me
+            && gate.lease_end > self.now
+            && self.mode.mode != Mode::Maintenance;
+        if mine {
+            self.lease.end = gate.lease_end;
+            self.tell(Why::info(
+                "resume",
+                format!("the lease of epoch {} still lives: this node goes on as active", gate.epoch),
+            ));
+            self.become_active_again();
+            return;
+        }
+        self.phase = if self.mode.mode == Mode::Maintenance { Phase::Out } else { Phase::Standby };
+        if gate.open || gate.address_held {
+            self.step_down(Cause::LeaseLost, "the gate was open at the start without a right to it".into());
+        }
+    }
+
+    /// Rules of a node that follows.
+    pub(super) fn standby_rules(&mut self) {
+        if self.stopping.is_some() {
+            self.exit();
+            return;
+        }
+        if self.mode.mode == Mode::Maintenance {
+            self.phase = Phase::Out;
+            return;
+        }
+        self.lapse_eligibility();
+        self.follow_rules();
+        if self.latched.is_some() || self.now < self.retry_at {
+            return;
+        }
+        self.take_over_if_right();
+    }
+
+    /// Rules of a node in maintenance.
+    pub(super) fn out_rules(&mut self) {
+        if self.stopping.is_some() {
+            self.exit();
+            return;
+        }
+        if self.mode.mode != Mode::Maintenance {
+            self.phase = Phase::Standby;
+            return;
+        }
+        self.follow_rules();
+        self.rejoin_rules();
+        if let Some(nag_at) = self.mode.nag_at.filter(|at| self.now >= *at) {
+            self.mode.nag_at = Some(nag_at + Duration::from_secs(3600));
+            let why = Why::warning("maintenance.long", "maintenance lasts longer than was asked for");
+            self.tell(why.resolved_by("apctl rejoin"));
+        }
+    }
+
+    /// Every way to a takeover, from the surest to the most careful.
+    fn take_over_if_right(&mut self) {
+        if let Some(right) = self.right_by_release() {
+            self.begin_takeover(TakeoverKind::Released, right);
+        } else if self.peer_is_active() {
+            self.untell("blocked");
+        } else if self.contact() {
+            if let Some(right) = self.right_in_contact() {
+                self.begin_takeover(TakeoverKind::Contact, right);
+            }
+        } else if let Some(right) = self.right_in_silence() {
+            if self.bid_time().is_some_and(|at| self.now >= at) {
+                match self.blocked() {
+                    None => self.begin_bid(right),
+                    Some(why) => self.tell_once("blocked", why),
+                }
+            }
+        } else {
+            self.say_why_waiting();
+        }
+    }
+
+    /// The peer closed its gate and said so: no lease has to be waited out.
+    fn right_by_release(&self) -> Option<Right> {
+        let released = self.peer.released.as_ref()?;
+        let granted = self.durable.eligible == Some(released.epoch);
+        let current = released.epoch == self.durable.epoch && released.operation.is_none();
+        let peer_down = !self.peer_is_active();
+        (current && granted && peer_down && self.blocked().is_none()).then_some(Right::Released)
+    }
+
+    /// Neither is active and both see each other: newest data first.
+    fn right_in_contact(&mut self) -> Option<Right> {
+        let facts = self.fresh_facts()?.clone();
+        let settled =
+            self.peer.contact_since.is_some_and(|since| self.now >= since + 3 * self.settings.heartbeat);
+        if !settled || self.blocked().is_some() {
+            return None;
+        }
+        if self.mode.mode == Mode::Standalone {
+            return (facts.mode != Mode::Standalone || self.durable.epoch > facts.epoch)
+                .then_some(Right::Standalone);
+        }
+        let peer_may = facts.fit && facts.mode != Mode::Maintenance;
+        if facts.mode == Mode::Standalone {
+            return None;
+        }
+        match self.preferred(&facts) {
+            Preferred::Me => Some(Right::Contact),
+            Preferred::Peer if !peer_may && self.durable.eligible == Some(self.durable.epoch) => {
+                Some(Right::Contact)
+            }
+            Preferred::Peer => None,
+            Preferred::Unknown(text) => {
+                let why = Why::warning("contact.unknown", text);
+                self.tell_once("blocked", why.resolved_by("apctl failover --force on the node to serve"));
+                None
+            }
+        }
+    }
+
+    /// Data superset first, then the epoch's node, then priority and address for a complete tie.
+    fn preferred(&self, facts: &PeerFacts) -> Preferred {
+        if !self.database.report.reachable {
+            return Preferred::Peer;
+        }
+        if !facts.database_reachable {
+            let mine = self.durable.solo == Some(self.durable.epoch)
+                || self.durable.eligible == Some(self.durable.epoch);
+            return if mine {
+                Preferred::Me
+            } else {
+                Preferred::Unknown("the peer's database does not answer, and it may have newer data".into())
+            };
+        }
+        let mine = &self.database.report.gtid;
+        let (cover, covered) = (mine.covers(&facts.gtid), facts.gtid.covers(mine));
+        let was_active = if self.durable.epoch >= facts.epoch { self.durable.epoch } else { facts.epoch };
+        match (cover, covered) {
+            (true, false) => Preferred::Me,
+            (false, true) => Preferred::Peer,
+            _ if was_active.number > 0 && was_active.node == self.settings.me => Preferred::Me,
+            _ if was_active.number > 0 => Preferred::Peer,
+            (true, true) if self.settings.me > self.peer_id() => Preferred::Me,
+            (true, true) => Preferred::Peer,
+            (false, false) => {
+                Preferred::Unknown("both databases have transactions that the other lacks".into())
+            }
+        }
+    }
+
+    /// The peer is silent: what gives this node the right to go on alone.
+    fn right_in_silence(&self) -> Option<Right> {
+        let epoch = self.durable.epoch;
+        if self.mode.mode == Mode::Standalone {
+            Some(Right::Standalone)
+        } else if epoch.number > 0 && self.durable.solo == Some(epoch) {
+            Some(Right::Solo)
+        } else if epoch.number > 0 && self.durable.eligible == Some(epoch) {
+            Some(Right::Eligible)
+        } else {
+            None
+        }
+    }
+
+    /// When the silence is long enough to begin a bid; at a start also the wait for the peer.
+    pub(super) fn bid_time(&self) -> Option<Instant> {
+        let heard = self.peer.heartbeat_at.max(self.peer.advert_at);
+        let started = self.started?;
+        let silence = heard.unwrap_or(started) + 3 * self.settings.heartbeat;
+        Some(if heard.is_some_and(|at| at > started) { silence } else { started + self.settings.peer_wait })
+    }
+
+    /// What keeps a node with the right from using it; `None`: nothing.
+    pub(super) fn blocked(&self) -> Option<Why> {
+        let mut reasons = self.unfit();
+        if self.durable.rebuilding {
+            reasons.push("its data is being rebuilt".into());
+        }
+        if self.settings.protection == Protection::Gateway
+            && self.mode.mode != Mode::Standalone
+            && !self.contact()
+            && self.targets_silent()
+        {
+            reasons.push("no gateway target answers: this node may be the isolated one".into());
+        }
+        if self.guarded() && !self.contact() {
+            reasons.push(format!(
+                "guarded: more than {} automatic failovers within an hour (apctl clear)",
+                self.settings.max_failovers_per_hour
+            ));
+        }
+        if reasons.is_empty() {
+            return None;
+        }
+        Some(
+            Why::error("takeover.blocked", format!("this node does not take over: {}", reasons.join("; ")))
+                .resolved_by("apctl explain --why-not active"),
+        )
+    }
+
+    /// What makes this node unable to serve, whoever asks.
+    pub(super) fn unfit(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if let Some((link, _)) = self.link.as_ref().filter(|(link, _)| !link.usable) {
+            reasons.push(format!("the interface is unusable: {}", link.detail));
+        }
+        if self.database.verdict.healthy() != Some(true) || !self.database.report.reachable {
+            let detail = &self.database.report.detail;
+            let detail = if detail.is_empty() { "no answer yet" } else { detail };
+            reasons.push(format!("its database is not healthy: {detail}"));
+        }
+        if !self.gate.connected {
+            reasons.push("its gate process does not answer".into());
+        }
+        reasons.extend(self.checks.faults(matches!(self.role_wanted(), Role::Active)));
+        if let Some(why) = &self.latched {
+            reasons.push(format!("latched: {} (apctl clear)", why.text));
+        }
+        reasons
+    }
+
+    fn role_wanted(&self) -> Role {
+        match self.phase {
+            Phase::Active(_) | Phase::HandingOver(_) => Role::Active,
+            _ => Role::Standby,
+        }
+    }
+
+    /// What makes a standby a fault: unfit, or it does not follow although the active is there.
+    pub(super) fn unfit_for_standby(&self) -> Vec<String> {
+        let mut reasons = self.unfit();
+        reasons.extend(self.follow.problem.iter().cloned());
+        reasons
+    }
+
+    /// More automatic failovers within the hour than the operator allows.
+    pub(super) fn guarded(&self) -> bool {
+        let hour_ago = self.now - Duration::from_secs(3600);
+        let recent = self.failovers.iter().filter(|at| **at >= hour_ago).count();
+        recent >= usize::try_from(self.settings.max_failovers_per_hour).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the targets are known to be silent (a probe that is still unanswered is not silence yet).
+    pub(super) fn targets_silent(&self) -> bool {
+        match (self.gateway.answered_at, self.gateway.silent_at) {
+            (Some(answered), Some(silent)) => silent > answered,
+            (None, _) => true,
+            (Some(_), None) => false,
+        }
+    }
+
+    /// The peer's heartbeats arrive.
+    pub(super) fn contact(&self) -> bool {
+        self.peer.heartbeat_at.is_some_and(|at| self.now < at + 3 * self.settings.heartbeat)
+    }
+
+    /// The peer's facts, while they are fresh.
+    pub(super) fn fresh_facts(&self) -> Option<&PeerFacts> {
+        self.peer.facts.as_ref().filter(|_| self.contact())
+    }
+
+    /// The peer says that it is active in the newest epoch, or advertises while its link is silent.
+    pub(super) fn peer_is_active(&self) -> bool {
+        let by_facts = self
+            .fresh_facts()
+            .is_some_and(|facts| facts.role == Role::Active && facts.epoch >= self.durable.epoch);
+        by_facts || (!self.contact() && self.advertised_recently())
+    }
+
+    fn advertised_recently(&self) -> bool {
+        let interval = self.peer.advert.map_or(self.settings.advert_interval, |advert| advert.interval);
+        self.peer.advert.is_some_and(|advert| advert.priority > 0)
+            && self.peer.advert_at.is_some_and(|at| self.now < at + 3 * interval)
+    }
+
+    fn lapse_eligibility(&mut self) {
+        let Some(epoch) = self.durable.eligible else { return };
+        let heard = self.peer.heartbeat_at.max(self.peer.advert_at).max(self.started);
+        let lapse = ELIGIBLE_LAPSE.max(4 * self.settings.lease) + self.settings.failover_hold;
+        if heard.is_some_and(|at| self.now >= at + lapse) {
+            self.durable.eligible = None;
+            self.persist(super::phase::Purpose::Record);
+            let text = format!(
+                "no contact for {} s and no takeover: the active of epoch {epoch} may have gone on alone, \
+                 so this node no longer bids by itself",
+                lapse.as_secs()
+            );
+            let why = Why::error("eligible.lapsed", text);
+            self.tell(why.resolved_by("apctl failover --force --peer-is-off --accept-data-loss"));
+        }
+    }
+
+    fn say_why_waiting(&mut self) {
+        let started = self.started.unwrap_or_default();
+        if self.now < started + self.settings.peer_wait {
+            return;
+        }
+        let text = "the peer is not seen and nothing proves that this node has the newest data";
+        let why = Why::warning("boot.unproven", text);
+        self.tell_once(
+            "blocked",
+            why.resolved_by("start the peer, or: apctl failover --force --peer-is-off"),
+        );
+    }
+
+    /// Someone answered for the address, or wrote heartbeat rows, when the lease should have been dead.
+    pub(super) fn on_proof_of_life(&mut self, what: String) {
+        if self.now < self.wait.lease_dead || self.contact() {
+            return;
+        }
+        self.peer.proof_of_life = Some((what.clone(), self.now));
+        let settings = self.settings.clone();
+        self.wait.proof_of_life(&settings, self.now);
+        let text = format!("the peer is silent on VRRP and the peer link, but it lives: {what}");
+        let why = Why::error("proof_of_life", text);
+        self.tell_once(
+            "life",
+            why.resolved_by("repair the path between the nodes (protocol 112 and the peer port)"),
+        );
+    }
+
+    /// Looks for life while the active is silent, and not longer.
+    pub(super) fn watch_for_life(&mut self, on: bool) {
+        self.act(Action::WatchForLife { on });
+    }
+}
+
+/// Who shall serve when both see each other and neither is active.
+enum Preferred {
+    Me,
+    Peer,
+    Unknown(String),
+}

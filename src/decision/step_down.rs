@@ -1,0 +1,166 @@
+//! Active to anything else, in the order that survives a partition (DESIGN.md section 3).
+//!
+//! The gate closes first (and takes the address with it); the database is forbidden to write beside it, in its
+//! own lane, because a hung server must never pin the address. The peer hears `released` when the closing is
+//! confirmed, and only then.
+
+use super::action::{Action, AddressStep, DatabaseStep, Lane, Step, StepResult};
+use super::node::Node;
+use super::peer::{PeerMessage, Released};
+use super::phase::{Cause, Phase, Purpose, outcome};
+use super::time::Instant;
+use super::why::Why;
+use super::words::{Epoch, Mode};
+use std::time::Duration;
+
+/// On the way down.
+#[derive(Debug)]
+pub(super) struct SteppingDown {
+    pub(super) cause: Cause,
+    pub(super) epoch: Epoch,
+    closed: bool,
+    closing: bool,
+    forbidden: bool,
+    forbidding: bool,
+    tail: bool,
+    again_at: Instant,
+    began: Instant,
+}
+
+/// How long the daemon waits for a database that does not obey before it stops all the same: the gate is
+/// closed, and the gate process keeps trying.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Node {
+    /// Ends whatever activity there is.
+    pub(super) fn step_down(&mut self, cause: Cause, text: String) {
+        if matches!(self.phase, Phase::SteppingDown(_)) {
+            return;
+        }
+        let epoch = match &self.phase {
+            Phase::TakingOver(takeover) => takeover.epoch,
+            _ if self.gate.state.open => self.gate.state.epoch,
+            _ => self.durable.epoch,
+        };
+        let tail = cause == Cause::Database && self.database.report.dead;
+        self.thaw_if_frozen();
+        self.act(Action::StopAnnouncing);
+        self.act(Action::WatchForLife { on: false });
+        self.act(Action::WatchDatabase { heartbeat_epoch: None });
+        if self.advertises() {
+            self.act(Action::SendAdvert { priority: 0 });
+        }
+        self.phase = Phase::SteppingDown(SteppingDown {
+            cause,
+            epoch,
+            closed: false,
+            closing: true,
+            forbidden: false,
+            forbidding: true,
+            tail,
+            again_at: self.now,
+            began: self.now,
+        });
+        self.close_gate();
+        self.forbid_writes();
+        self.tell(Why::error("step_down", format!("stepping down ({}): {text}", cause.code())));
+    }
+
+    fn forbid_writes(&mut self) {
+        let step = Step::Database(DatabaseStep::ForbidWrites);
+        self.start(step, Duration::from_secs(2), Purpose::Forbid);
+    }
+
+    pub(super) fn on_closed(&mut self, result: StepResult) {
+        let closed = outcome(result);
+        let Phase::SteppingDown(down) = &mut self.phase else { return };
+        down.closing = false;
+        match closed {
+            Ok(_) if !down.closed => {
+                down.closed = true;
+                let released = Released {
+                    epoch: down.epoch,
+                    operation: None,
+                    read_only: down.forbidden,
+                    tail: down.tail,
+                    reason: down.cause.code().into(),
+                };
+                self.lease.forget();
+                self.send(PeerMessage::Released(released));
+                self.next_heartbeat = self.now;
+            }
+            Ok(_) => {}
+            Err(text) => {
+                down.again_at = self.now + Duration::from_millis(100);
+                let text = format!("the gate could not be closed: {text}; the kernel closes it at lease end");
+                self.tell_once("close", Why::error("gate.close_failed", text));
+            }
+        }
+    }
+
+    pub(super) fn on_forbidden(&mut self, result: StepResult) {
+        let forbidden = outcome(result);
+        if forbidden.is_ok() {
+            self.database.report.writable = false;
+        }
+        let Phase::SteppingDown(down) = &mut self.phase else {
+            self.follow.forbidding = false;
+            return;
+        };
+        down.forbidding = false;
+        match forbidden {
+            Ok(_) => down.forbidden = true,
+            Err(text) => {
+                down.again_at = self.now + Duration::from_millis(200);
+                let text = format!("the database was not made read-only: {text}");
+                self.tell_once("forbid", Why::warning("database.not_read_only", text));
+            }
+        }
+    }
+
+    pub(super) fn step_down_rules(&mut self) {
+        let reachable = self.database.report.reachable;
+        let Phase::SteppingDown(down) = &mut self.phase else { return };
+        // A gate that the kernel has closed at lease end needs no confirmation by a process that is gone.
+        let lapsed = self.now >= self.lease.end.max(down.began) + 2 * self.settings.lease;
+        if !down.closed && lapsed && !self.gate.connected {
+            down.closed = true;
+        }
+        let again = self.now >= down.again_at;
+        let close_again = !down.closed && !down.closing && again;
+        let forbid_again = !down.forbidden && !down.forbidding && again && reachable;
+        down.closing |= close_again;
+        down.forbidding |= forbid_again;
+        // A dead server takes no writes; what it does when it comes back is the standby's business.
+        let quiet = down.forbidden || (!reachable && !down.forbidding);
+        let patience = self.now >= down.began + STOP_PATIENCE;
+        let (closed, cause) = (down.closed, down.cause);
+        if close_again {
+            self.close_gate();
+        }
+        if forbid_again {
+            self.forbid_writes();
+        }
+        if closed && (quiet || (patience && self.stopping.is_some())) {
+            self.stepped_down(cause);
+        }
+    }
+
+    fn stepped_down(&mut self, cause: Cause) {
+        self.untell("forbid");
+        self.untell("close");
+        let lift = Step::Address(AddressStep::LiftCut);
+        self.start(lift, Duration::from_secs(1), Purpose::Undo(Lane::Address));
+        let text = format!("not active any more ({})", cause.code());
+        self.tell(Why::info("step_down.done", text));
+        self.follow.reset();
+        if self.stopping.is_some() {
+            self.exit();
+            self.phase = Phase::Stopped;
+        } else if self.mode.mode == Mode::Maintenance {
+            self.phase = Phase::Out;
+        } else {
+            self.phase = Phase::Standby;
+        }
+    }
+}

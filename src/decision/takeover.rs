@@ -1,0 +1,441 @@
+//! Standby to active: the steps of [`TAKE_OVER`] in their order, from the moment that the right is held.
+
+use super::action::{Action, AddressStep, DatabaseStep, RemoteStep, Step, StepOutput, StepResult};
+use super::chores::{Active, Chore};
+use super::node::Node;
+use super::phase::{Cause, Phase, Purpose, outcome};
+use super::settings::OnUndrained;
+use super::time::Instant;
+use super::why::Why;
+use super::words::{Epoch, Mode};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What gives the right to take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// The active granted it, and is silent.
+    Eligible,
+    /// The active granted it, and reported its gate closed.
+    Released,
+    /// This node's own durable solo record is at the newest known epoch.
+    Solo,
+    /// Mode standalone.
+    Standalone,
+    /// Both see each other, neither is active, and this node's data is the better.
+    Contact,
+    /// An operator forces it.
+    Operator,
+}
+
+impl Right {
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Right::Eligible => "eligible",
+            Right::Released => "released",
+            Right::Solo => "solo",
+            Right::Standalone => "standalone",
+            Right::Contact => "contact",
+            Right::Operator => "operator",
+        }
+    }
+}
+
+/// How the takeover came about; decides which steps apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakeoverKind {
+    /// After a bid.
+    Silence,
+    /// The peer closed its gate and said so.
+    Released,
+    /// In contact, neither active.
+    Contact,
+    /// Switchover that an operator asked for: the pair stays (ap, ap).
+    Planned,
+    /// Switchover that a failed check caused.
+    Handover,
+    /// `apctl failover --force` or `mode standalone`.
+    Forced,
+}
+
+impl TakeoverKind {
+    /// The pair becomes (maintenance, standalone).
+    const fn ends_standalone(self) -> bool {
+        matches!(
+            self,
+            TakeoverKind::Silence | TakeoverKind::Released | TakeoverKind::Handover | TakeoverKind::Forced
+        )
+    }
+    /// Counts towards `max_failovers_per_hour`.
+    const fn automatic(self) -> bool {
+        matches!(self, TakeoverKind::Silence | TakeoverKind::Released | TakeoverKind::Handover)
+    }
+    /// The replica was already brought to the old active's last position.
+    const fn drained_before(self) -> bool {
+        matches!(self, TakeoverKind::Planned | TakeoverKind::Handover)
+    }
+}
+
+/// Steps of a takeover. The order is the promise; see DESIGN.md section 4, "Takeover".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakeoverStep {
+    /// Epoch (and solo) on disk before any effect.
+    PersistEpoch,
+    /// Hold a lease: the peer's acknowledgement, or the solo record.
+    HoldLease,
+    /// Nothing from the old active any more.
+    CutStream,
+    /// All that was received is applied.
+    Drain,
+    /// The dead server's tail, from its disk.
+    FetchTail,
+    /// ... applied.
+    ApplyTail,
+    /// Frees the locks of a half-received transaction.
+    StopApplying,
+    /// The old active's server, if it can be reached.
+    FenceServer,
+    /// `read_only=0`, verified.
+    AllowWrites,
+    /// The ledger.
+    WriteEpoch,
+    /// Gate and address: clients.
+    OpenGate,
+}
+
+/// The order of effects.
+pub(super) const TAKE_OVER: &[TakeoverStep] = &[
+    TakeoverStep::PersistEpoch,
+    TakeoverStep::HoldLease,
+    TakeoverStep::CutStream,
+    TakeoverStep::Drain,
+    TakeoverStep::FetchTail,
+    TakeoverStep::ApplyTail,
+    TakeoverStep::StopApplying,
+    TakeoverStep::FenceServer,
+    TakeoverStep::AllowWrites,
+    TakeoverStep::WriteEpoch,
+    TakeoverStep::OpenGate,
+];
+
+/// What a bid has done before the right is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Prepared {
+    pub(super) drained: bool,
+    pub(super) cut: bool,
+    pub(super) stopped: bool,
+    /// The old active's server answers from here: it must be fenced.
+    pub(super) server_reachable: bool,
+}
+
+/// On the way up.
+#[derive(Debug)]
+pub(super) struct TakingOver {
+    pub(super) kind: TakeoverKind,
+    pub(super) epoch: Epoch,
+    pub(super) right: Right,
+    /// The switchover that this takeover completes.
+    pub(super) operation: Option<u64>,
+    prepared: Prepared,
+    tail: bool,
+    run: u64,
+    next: usize,
+    waiting: bool,
+    before: Epoch,
+    recorded: bool,
+    lease_asked: Instant,
+    pub(super) began: Instant,
+}
+
+impl TakingOver {
+    /// The new epoch is on disk.
+    pub(super) const fn epoch_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// The epoch that this takeover ends.
+    pub(super) const fn epoch_before(&self) -> Epoch {
+        self.before
+    }
+}
+
+impl Node {
+    /// A takeover without a bid.
+    pub(super) fn begin_takeover(&mut self, kind: TakeoverKind, right: Right) {
+        self.take_over(kind, right, Prepared::default(), None);
+    }
+
+    /// The point where the right is held: from here on the effects follow.
+    pub(super) fn take_over(
+        &mut self,
+        kind: TakeoverKind,
+        right: Right,
+        prepared: Prepared,
+        operation: Option<u64>,
+    ) {
+        let known = self.peer.facts.as_ref().map_or(Epoch::default(), |facts| facts.epoch);
+        let epoch = self.durable.epoch.max(known).next_for(self.settings.me);
+        let tail = self.peer.released.as_ref().is_some_and(|released| released.tail);
+        if kind.automatic() {
+            self.failovers.push_back(self.now);
+            while self.failovers.len() > 64 {
+                self.failovers.pop_front();
+            }
+        }
+        let before = self.durable.epoch;
+        self.durable.epoch = epoch;
+        self.durable.eligible = None;
+        self.durable.handed_over = None;
+        self.durable.solo = kind.ends_standalone().then_some(epoch);
+        self.lease.forget();
+        self.untell("life");
+        self.untell("blocked");
+        let run = self.next_operation();
+        self.phase = Phase::TakingOver(TakingOver {
+            kind,
+            epoch,
+            right,
+            operation,
+            prepared,
+            tail: tail && kind == TakeoverKind::Released,
+            run,
+            next: 0,
+            waiting: false,
+            before,
+            recorded: false,
+            lease_asked: self.now,
+            began: self.now,
+        });
+        self.tell(Why::warning(
+            "takeover.started",
+            format!("takeover into epoch {epoch} by right of {}", right.code()),
+        ));
+    }
+
+    pub(super) fn takeover_rules(&mut self) {
+        if let Some((cause, text)) = self.must_step_down() {
+            self.fail_takeover(cause, text);
+            return;
+        }
+        while let Phase::TakingOver(takeover) = &self.phase {
+            if takeover.waiting {
+                return;
+            }
+            let Some(step) = TAKE_OVER.get(takeover.next).copied() else {
+                self.takeover_done();
+                return;
+            };
+            if !self.begin_takeover_step(step) {
+                return;
+            }
+        }
+    }
+
+    /// Begins one step, or passes over it; false: it must be waited for.
+    fn begin_takeover_step(&mut self, step: TakeoverStep) -> bool {
+        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        let (kind, prepared, tail, epoch, run) =
+            (takeover.kind, takeover.prepared, takeover.tail, takeover.epoch, takeover.run);
+        let replica = self.database.report.replica.is_some();
+        let drain = replica && !kind.drained_before();
+        let reason = takeover.right.code().to_owned();
+        let second = Duration::from_secs(1);
+        let work = match step {
+            TakeoverStep::PersistEpoch => {
+                self.persist(Purpose::TakeOver(run));
+                self.set_waiting(true);
+                return false;
+            }
+            TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
+            TakeoverStep::CutStream if drain && !prepared.cut => {
+                Some((Step::Address(AddressStep::CutStream), second))
+            }
+            TakeoverStep::Drain if drain && !prepared.drained => {
+                Some((Step::Database(DatabaseStep::Drain), self.settings.drain_timeout))
+            }
+            TakeoverStep::FetchTail if tail => {
+                let have = self.database.report.gtid.clone();
+                Some((Step::Remote(RemoteStep::FetchTail { have }), 5 * second))
+            }
+            TakeoverStep::ApplyTail if tail => Some((Step::Database(DatabaseStep::ApplyTail), 30 * second)),
+            TakeoverStep::StopApplying if drain && !prepared.stopped => {
+                Some((Step::Database(DatabaseStep::StopApplying), 2 * second))
+            }
+            TakeoverStep::FenceServer if prepared.server_reachable => {
+                Some((Step::Remote(RemoteStep::FenceServer), second / 2))
+            }
+            TakeoverStep::AllowWrites => Some((Step::Database(DatabaseStep::AllowWrites), second)),
+            TakeoverStep::WriteEpoch => {
+                Some((Step::Database(DatabaseStep::WriteEpoch { epoch, reason }), 2 * second))
+            }
+            TakeoverStep::OpenGate => {
+                let lease_end = self.open_until();
+                Some((Step::Address(AddressStep::Open { epoch, lease_end }), second))
+            }
+            _ => None,
+        };
+        match work {
+            Some((work, deadline)) => {
+                self.start(work, deadline, Purpose::TakeOver(run));
+                self.set_waiting(true);
+                false
+            }
+            None => {
+                self.next_takeover_step();
+                true
+            }
+        }
+    }
+
+    /// A lease before anything that a client could see: acknowledged by the peer, or resting on solo.
+    fn hold_lease(&mut self, kind: TakeoverKind, epoch: Epoch) -> bool {
+        let solo = self.durable.solo == Some(epoch);
+        if solo || self.lease.end > self.now {
+            self.next_takeover_step();
+            return true;
+        }
+        let Phase::TakingOver(takeover) = &mut self.phase else { return false };
+        if takeover.lease_asked == takeover.began {
+            // Ask at once: a heartbeat of the new epoch is the request.
+            takeover.lease_asked = self.now + Duration::from_nanos(1);
+            self.next_heartbeat = self.now;
+            return false;
+        }
+        let patience = 4 * self.settings.lease;
+        if self.now >= takeover.began + patience {
+            if kind == TakeoverKind::Contact {
+                self.fail_takeover(Cause::TakeoverFailed, "the peer did not grant a lease".into());
+            } else if self.may_go_solo() {
+                self.durable.solo = Some(epoch);
+                if let Phase::TakingOver(takeover) = &mut self.phase {
+                    takeover.next = 0;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Lease end to open the gate with: what was acknowledged, or a full lease from now when solo.
+    fn open_until(&self) -> Instant {
+        let solo = self.durable.solo == Some(self.durable.epoch);
+        if solo { self.lease.end.max(self.now + self.settings.lease) } else { self.lease.end }
+    }
+
+    fn set_waiting(&mut self, waiting: bool) {
+        if let Phase::TakingOver(takeover) = &mut self.phase {
+            takeover.waiting = waiting;
+        }
+    }
+
+    fn next_takeover_step(&mut self) {
+        if let Phase::TakingOver(takeover) = &mut self.phase {
+            takeover.next += 1;
+            takeover.waiting = false;
+        }
+    }
+
+    pub(super) fn on_takeover_step(&mut self, run: u64, result: StepResult) {
+        let Phase::TakingOver(takeover) = &mut self.phase else { return };
+        if takeover.run != run {
+            return;
+        }
+        takeover.waiting = false;
+        let step = TAKE_OVER[takeover.next];
+        let timed_out = result == StepResult::TimedOut;
+        match (step, outcome(result)) {
+            (TakeoverStep::PersistEpoch, Ok(_)) => {
+                takeover.recorded = true;
+                self.next_takeover_step();
+            }
+            (TakeoverStep::FetchTail, Ok(StepOutput::Tail { transactions: 0 })) => {
+                takeover.tail = false;
+                self.next_takeover_step();
+            }
+            (TakeoverStep::AllowWrites, Ok(_)) => {
+                self.database.report.writable = true;
+                self.next_takeover_step();
+            }
+            (TakeoverStep::OpenGate, Ok(_)) => {
+                self.gate.state.open = true;
+                self.gate.state.epoch = self.durable.epoch;
+                self.gate.state.address_held = self.settings.has_address;
+                self.next_takeover_step();
+            }
+            (_, Ok(_)) => self.next_takeover_step(),
+            (TakeoverStep::Drain, Err(text)) => self.on_undrained(&text, timed_out),
+            (TakeoverStep::FetchTail, Err(text)) | (TakeoverStep::ApplyTail, Err(text)) => {
+                takeover.tail = false;
+                let text = format!("the tail of the dead server's binary log could not be used: {text}");
+                self.tell(Why::error("rescue.failed", text));
+                self.next_takeover_step();
+            }
+            (TakeoverStep::FenceServer, Err(text)) => {
+                // The lease was waited out: the fence by SQL is one more, not the only one.
+                self.tell(Why::warning(
+                    "fence.failed",
+                    format!("the peer's server was not fenced by SQL: {text}"),
+                ));
+                self.next_takeover_step();
+            }
+            (step, Err(text)) => {
+                self.fail_takeover(Cause::TakeoverFailed, format!("{step:?}: {text}"));
+            }
+        }
+    }
+
+    fn on_undrained(&mut self, text: &str, timed_out: bool) {
+        match self.settings.on_undrained {
+            OnUndrained::Wait if timed_out => {
+                self.tell(Why::warning("takeover.draining", "the relay log is not applied yet: waiting on"));
+            }
+            OnUndrained::Promote => {
+                let text = format!("promoted with an unapplied relay log: {text}");
+                self.tell(Why::error("takeover.undrained", text));
+                self.next_takeover_step();
+            }
+            OnUndrained::Wait | OnUndrained::Refuse => {
+                self.fail_takeover(Cause::TakeoverFailed, format!("the relay log is not applied: {text}"));
+            }
+        }
+    }
+
+    pub(super) fn fail_takeover(&mut self, cause: Cause, text: String) {
+        self.failures += 1;
+        self.retry_at = self.now + Duration::from_secs(1) * self.failures.min(10);
+        let why = Why::error("takeover.failed", format!("the takeover failed: {text}"));
+        if self.failures >= 3 {
+            self.latched = Some(why.clone());
+        }
+        self.tell(why.resolved_by("apctl explain"));
+        self.step_down(cause, text);
+    }
+
+    /// Clients are served from here on.
+    fn takeover_done(&mut self) {
+        let Phase::TakingOver(takeover) = &self.phase else { return };
+        let (kind, epoch, operation, began) =
+            (takeover.kind, takeover.epoch, takeover.operation, takeover.began);
+        let took = self.now.since(began).as_millis();
+        let mut chores = VecDeque::from([Chore::ForgetPrimary, Chore::LiftCut]);
+        if kind.ends_standalone() && self.mode.mode != Mode::Standalone {
+            chores.push_front(Chore::Standalone(format!("took over into epoch {epoch}")));
+        }
+        let solo_recorded = self.durable.solo == Some(epoch);
+        self.phase = Phase::Active(Active { chores, solo_recorded, ..Active::default() });
+        self.failures = 0;
+        self.peer.released = None;
+        self.follow.reset();
+        self.act(Action::Announce);
+        self.act(Action::WatchDatabase { heartbeat_epoch: Some(epoch) });
+        self.next_advert = self.now;
+        self.next_heartbeat = self.now;
+        self.tell(Why::warning(
+            "takeover.done",
+            format!("active in epoch {epoch}, {took} ms after the right"),
+        ));
+        if let Some(operation) = operation {
+            self.tell_opened(operation, epoch);
+        }
+    }
+}

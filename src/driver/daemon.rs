@@ -1,0 +1,325 @@
+//! The life of the daemon: everything is opened before anything runs, and a stop is a state, not an abort.
+
+use super::effects::Effects;
+use super::gate_client::GateClient;
+use super::inputs::{Inputs, link_settings};
+use super::lanes::Lanes;
+use super::pair::Pair;
+use super::recorder::Recorder;
+use super::snapshot::Publisher;
+use super::{decision_settings, record};
+use crate::config::checked::Config;
+use crate::decision::event::{Event, Found, GateReport, GateState};
+use crate::decision::node::Node;
+use crate::decision::words::{Epoch, InstanceId};
+use crate::io::control_socket::{ControlRequest, ControlServer};
+use crate::io::gateway::GatewayProber;
+use crate::io::http_probe::HttpProber;
+use crate::io::journal::Journal;
+use crate::io::mariadb::{Database, DatabaseSettings};
+use crate::io::peer_link::LinkSettings;
+use crate::io::state_file::StateFile;
+use crate::io::{clock, mode_file, notify, sys};
+use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::watch;
+
+/// Real-time priority of the pair thread: above ordinary work, below the kernel's own threads.
+const PRIORITY: i32 = 20;
+/// Commands that wait for the loop.
+const COMMANDS: usize = 16;
+/// How long the start waits for the gate process.
+const GATE_START: Duration = Duration::from_secs(5);
+
+/// What a run starts from besides the configuration.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The main configuration file, for the gate process.
+    pub configuration: PathBuf,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When something that it cannot do without cannot be opened.
+pub fn run(config: Config, started: Started) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let _lock = claim_host(&config)?;
+    let instance = InstanceId(random()?);
+    let work = Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .thread_name("work")
+        .enable_all()
+        .build()
+        .context("cannot start the work threads")?;
+    let (events, inbox) = mpsc::unbounded_channel();
+    let (commands, orders) = mpsc::channel::<ControlRequest>(COMMANDS);
+    let (snapshots, shown) = watch::channel(Arc::new(Publisher::first(&config)));
+    let journal = work.block_on(async { Journal::spawn(config.paths.journal()) });
+    let control = ControlServer {
+        socket: config.paths.control_socket(),
+        listen: Some(config.http.listen.into()),
+        token: config.http.token.clone(),
+        snapshots: shown,
+        commands,
+        journal: journal.clone(),
+        clock: clock::now,
+    }
+    .start()?;
+    let (found, effects) = assemble(&config, instance, work.handle(), &events, journal.clone())?;
+    let recorder = Recorder::new(journal);
+    let publisher = Publisher::new(config.clone(), snapshots);
+    let node = Node::new(decision_settings(&config));
+    let parts = Parts { config, instance, found, effects, recorder, publisher, node };
+    let pair = std::thread::Builder::new()
+        .name("pair".into())
+        .spawn(move || pair_thread(parts, started, inbox, orders))
+        .context("cannot start the pair thread")?;
+    let ended = pair.join();
+    notify::stopping("stopped");
+    control.stop();
+    work.shutdown_timeout(Duration::from_millis(500));
+    match ended {
+        Ok(result) => result,
+        // The gate process goes on until the lease ends, then closes: nothing here may lengthen that.
+        Err(_) => bail!("the pair thread panicked; the gate closes at the end of the lease"),
+    }
+}
+
+/// One daemon a host and folder; the folders it needs.
+fn claim_host(config: &Config) -> anyhow::Result<Flock<File>> {
+    for folder in [&config.paths.state_dir, &config.paths.run_dir] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let path = config.paths.run_dir.join("apd.lock");
+    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, error)| anyhow::anyhow!("{}: another apd runs here ({error})", path.display()))
+}
+
+fn random() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| anyhow::anyhow!("the kernel gives no random numbers"))?;
+    Ok(u64::from_ne_bytes(bytes).max(1))
+}
+
+/// What the pair thread is given.
+struct Parts {
+    config: Arc<Config>,
+    instance: InstanceId,
+    found: Found,
+    effects: Effects,
+    recorder: Recorder,
+    publisher: Publisher,
+    node: Node,
+}
+
+/// Opens the files and starts the work: lanes, watch, checks.
+fn assemble(
+    config: &Arc<Config>,
+    instance: InstanceId,
+    work: &Handle,
+    events: &UnboundedSender<Event>,
+    journal: crate::io::journal::JournalHandle,
+) -> anyhow::Result<(Found, Effects)> {
+    let (state, durable, problems) = StateFile::open(&config.paths.durable_facts())?;
+    for problem in problems {
+        tracing::error!(code = "state.damaged", "{problem}");
+    }
+    let mode = if durable.is_none() {
+        mode_file::read_first(&config.paths.mode_file, Path::new(mode_file::FORERUNNER))
+    } else {
+        mode_file::read(&config.paths.mode_file)
+    };
+    if durable.is_none() && mode.problem.is_none() {
+        mode_file::write(&config.paths.mode_file, mode.mode, &mode.actor, &mode.reason)?;
+    }
+    let found = Found { instance, durable, mode, gate: GateState::default() };
+    let record = record::spawn(state, config.paths.mode_file.clone(), events.clone())?;
+    let (heartbeat, beats) = watch::channel(None);
+    let (stream, wanted) = watch::channel(None);
+    let (probe_gateway, asked) = mpsc::channel(1);
+    let _entered = work.enter();
+    let database = Arc::new(Database::connect(DatabaseSettings::from(config.as_ref())));
+    let link = link_settings(config, instance);
+    let lanes = Lanes::spawn(&database, link.clone(), events);
+    watch_database(config, &database, beats, wanted, events);
+    run_checks(config, events);
+    probe_gateways(config.clone(), asked, events.clone(), link)?;
+    let effects = Effects {
+        lanes,
+        record,
+        events: events.clone(),
+        probe_gateway,
+        heartbeat,
+        stream,
+        database,
+        work: work.clone(),
+        journal,
+        answers: Default::default(),
+        modes: Default::default(),
+    };
+    Ok((found, effects))
+}
+
+/// A heartbeat row is a proof of life only if it comes more often than the takeover wait is long.
+fn heartbeat_rows_every(config: &Config) -> Duration {
+    (config.lease.duration / 2).clamp(Duration::from_millis(40), Duration::from_secs(1))
+}
+
+fn watch_database(
+    config: &Config,
+    database: &Arc<Database>,
+    beats: watch::Receiver<Option<Epoch>>,
+    wanted: watch::Receiver<Option<Epoch>>,
+    events: &UnboundedSender<Event>,
+) {
+    let timing = config.mariadb_check;
+    let (reports, mut reported) = mpsc::channel(16);
+    let every = heartbeat_rows_every(config);
+    tokio::spawn(database.clone().watch(timing.interval, timing.timeout, reports, beats, every));
+    let sink = events.clone();
+    tokio::spawn(async move {
+        while let Some(report) = reported.recv().await {
+            if sink.send(Event::Database(report)).is_err() {
+                return;
+            }
+        }
+    });
+    let (signal, mut alive) = mpsc::channel(4);
+    let watcher = database.clone();
+    tokio::spawn(async move { watcher.stream_alive(wanted, signal).await });
+    let sink = events.clone();
+    tokio::spawn(async move {
+        while alive.recv().await.is_some() {
+            if sink.send(Event::StreamAlive).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn run_checks(config: &Config, events: &UnboundedSender<Event>) {
+    let (reports, mut reported) = mpsc::channel(16);
+    for check in &config.checks {
+        tokio::spawn(HttpProber::new(check.clone()).run(reports.clone()));
+    }
+    let sink = events.clone();
+    tokio::spawn(async move {
+        while let Some(report) = reported.recv().await {
+            if sink.send(Event::Check(report)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Probes the gateway targets on a real-time thread of its own: an active that is cut off from its peer must
+/// know within its lease whether they answer.
+fn probe_gateways(
+    config: Arc<Config>,
+    mut asked: mpsc::Receiver<()>,
+    events: UnboundedSender<Event>,
+    _link: LinkSettings,
+) -> anyhow::Result<()> {
+    if config.gateway.targets.is_empty() {
+        return Ok(());
+    }
+    let run = move || -> anyhow::Result<()> {
+        if config.lease.realtime {
+            sys::make_realtime(PRIORITY);
+        }
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async move {
+            let gateway = &config.gateway;
+            let (interface, source) = (&config.me.interface, config.me.address);
+            let timing = config.gateway_check;
+            // A silent target must be known before a lease runs out on its word.
+            let limit = timing.timeout.min(config.lease.duration / 2);
+            let mut prober = None;
+            loop {
+                if prober.is_none() {
+                    let opened = GatewayProber::open(
+                        interface,
+                        source,
+                        &gateway.targets,
+                        gateway.need,
+                        gateway.method,
+                    );
+                    prober = opened.ok();
+                }
+                let asked_now = u32::try_from(gateway.targets.len()).unwrap_or(u32::MAX);
+                let (answered, of) = match &mut prober {
+                    Some(prober) => {
+                        let result = prober.probe(limit).await;
+                        (result.answered, result.asked)
+                    }
+                    None => (0, asked_now),
+                };
+                if events.send(Event::Gateway { answered, asked: of }).is_err() {
+                    return Ok(());
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(timing.interval) => {}
+                    more = asked.recv() => if more.is_none() { return Ok(()) },
+                }
+            }
+        })
+    };
+    std::thread::Builder::new()
+        .name("gateway".into())
+        .spawn(run)
+        .context("cannot start the gateway probe")?;
+    Ok(())
+}
+
+/// The pair thread from its begin to its end.
+fn pair_thread(
+    mut parts: Parts,
+    started: Started,
+    inbox: mpsc::UnboundedReceiver<Event>,
+    orders: mpsc::Receiver<ControlRequest>,
+) -> anyhow::Result<()> {
+    let config = parts.config.clone();
+    if config.lease.realtime {
+        if let Err(error) = sys::lock_memory() {
+            tracing::warn!(code = "memory.unlocked", "memory is not locked: {error} (CAP_IPC_LOCK)");
+        }
+        match sys::make_realtime(PRIORITY) {
+            sys::Scheduling::RoundRobin(_) => {}
+            other => {
+                tracing::warn!(code = "realtime.refused", "no real-time priority: {other:?} (CAP_SYS_NICE)")
+            }
+        }
+    }
+    let runtime =
+        Builder::new_current_thread().enable_all().build().context("cannot start the pair runtime")?;
+    runtime.block_on(async move {
+        let starts_process = std::env::var_os("INVOCATION_ID").is_none();
+        let socket = config.paths.gate_socket();
+        let mut gate = GateClient::new(socket, started.configuration, config.lease.duration, starts_process);
+        let first = tokio::time::timeout(GATE_START, gate.next()).await.unwrap_or_default();
+        let mut connected = false;
+        for event in first {
+            if let Event::Gate(GateReport::Connected(state)) = event {
+                parts.found.gate = state;
+                connected = true;
+            }
+        }
+        if !connected {
+            bail!("the gate process does not answer on {}", config.paths.gate_socket().display());
+        }
+        let inputs = Inputs::open(&config, parts.instance, gate, inbox, orders)?;
+        notify::ready("started");
+        let pair = Pair::new(config, parts.node, inputs, parts.effects, parts.recorder, parts.publisher);
+        pair.run(Event::Started(parts.found)).await
+    })
+}

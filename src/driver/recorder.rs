@@ -1,0 +1,166 @@
+//! What was decided, to log and journal: decisions with their reason, steps with their duration, and events that
+//! are not mere routine.
+
+use crate::decision::action::{Action, Step, StepResult, Ticket};
+use crate::decision::event::{DatabaseReport, Event};
+use crate::decision::peer::PeerMessage;
+use crate::decision::time::Instant;
+use crate::decision::why::{Severity, Why};
+use crate::io::journal::{Entry, JournalHandle};
+use std::collections::BTreeMap;
+
+/// Writes both; never waits.
+#[derive(Debug)]
+pub struct Recorder {
+    journal: JournalHandle,
+    running: BTreeMap<Ticket, (Step, Instant)>,
+    /// What was last recorded of things that are reported again and again.
+    seen: BTreeMap<String, String>,
+    /// Codes of the newest warnings, for the status.
+    pub warnings: BTreeMap<String, Why>,
+    /// Takeovers by reason, for metrics.
+    pub takeovers: BTreeMap<String, u64>,
+    /// How long the last takeover took, from its right to service, milliseconds.
+    pub takeover_ms: Option<f64>,
+    takeover_began: Option<Instant>,
+}
+
+impl Recorder {
+    /// Records into `journal`.
+    pub fn new(journal: JournalHandle) -> Self {
+        Self {
+            journal,
+            running: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            warnings: BTreeMap::new(),
+            takeovers: BTreeMap::new(),
+            takeover_ms: None,
+            takeover_began: None,
+        }
+    }
+
+    /// The journal, for its health.
+    pub const fn journal(&self) -> &JournalHandle {
+        &self.journal
+    }
+
+    /// An event, before it is handled. Heartbeats, adverts and repeated readings are routine.
+    pub fn event(&mut self, event: &Event, epoch: u64, now: Instant) {
+        match event {
+            Event::StepEnded { ticket, result } => self.step_ended(*ticket, result, epoch, now),
+            Event::Peer(PeerMessage::Heartbeat(_) | PeerMessage::Acknowledge(_))
+            | Event::Advert(_)
+            | Event::Deadline => {}
+            Event::Database(report) => self.changed("database", database_text(report), epoch, now),
+            Event::Check(report) => {
+                let text = format!("{} {}", if report.passed { "passed" } else { "failed" }, report.detail);
+                self.changed(&format!("check.{}", report.name), text, epoch, now);
+            }
+            Event::Gateway { answered, asked } => {
+                self.changed("gateway", format!("{answered} of {asked} answer"), epoch, now);
+            }
+            Event::AddressClaimed { .. } | Event::StreamAlive => {
+                self.changed("life", format!("{event:?}"), epoch, now);
+            }
+            other => {
+                let entry = Entry::event(now, epoch, event_code(other), format!("{other:?}"));
+                self.journal.record(entry);
+            }
+        }
+    }
+
+    /// Records what differs from what was last said of the same thing.
+    fn changed(&mut self, what: &str, text: String, epoch: u64, now: Instant) {
+        if self.seen.get(what) != Some(&text) {
+            self.journal.record(Entry::event(now, epoch, &format!("event.{what}"), text.clone()));
+            self.seen.insert(what.to_owned(), text);
+        }
+    }
+
+    fn step_ended(&mut self, ticket: Ticket, result: &StepResult, epoch: u64, now: Instant) {
+        let Some((step, began)) = self.running.remove(&ticket) else { return };
+        let took = now.since(began);
+        self.journal.record(Entry::step_ended(now, epoch, ticket, &step, took, result));
+        if !matches!(result, StepResult::Ok(_)) {
+            tracing::warn!(code = "step.failed", took_ms = took.as_millis(), "{step:?}: {result:?}");
+        }
+    }
+
+    /// An action, before it is carried out.
+    pub fn action(&mut self, action: &Action, epoch: u64, now: Instant) {
+        match action {
+            Action::Start { ticket, step, .. } => {
+                self.journal.record(Entry::step_started(now, epoch, *ticket, step));
+                self.running.insert(*ticket, (step.clone(), now));
+            }
+            Action::Tell(why) => self.decision(why, epoch, now),
+            Action::Announce | Action::StopAnnouncing => {
+                self.journal.record(Entry::action(now, epoch, "announce", format!("{action:?}")));
+            }
+            Action::Answer { answer, .. } if answer.is_last() => {
+                self.journal.record(Entry::action(now, epoch, "answer", format!("{answer:?}")));
+            }
+            _ => {}
+        }
+    }
+
+    /// The warnings whose texts still stand, the worst first.
+    pub fn standing_warnings(&self, standing: &[&String]) -> Vec<Why> {
+        let mut warnings: Vec<Why> =
+            self.warnings.values().filter(|why| standing.contains(&&why.text)).cloned().collect();
+        warnings.sort_by_key(|why| std::cmp::Reverse(why.severity));
+        warnings
+    }
+
+    fn decision(&mut self, why: &Why, epoch: u64, now: Instant) {
+        self.journal.record(Entry::decision(now, epoch, why));
+        let (code, text, remedy) = (why.code.as_str(), why.text.as_str(), why.remedy.as_str());
+        match why.severity {
+            Severity::Info => tracing::info!(code, epoch, remedy, "{text}"),
+            Severity::Warning => tracing::warn!(code, epoch, remedy, "{text}"),
+            Severity::Error => tracing::error!(code, epoch, remedy, "{text}"),
+        }
+        if code == "takeover.started" {
+            let reason = text.rsplit(' ').next().unwrap_or("unknown").to_owned();
+            *self.takeovers.entry(reason).or_default() += 1;
+            self.takeover_began = Some(now);
+        } else if code == "takeover.done" {
+            self.takeover_ms = self.takeover_began.take().map(|began| now.since(began).as_secs_f64() * 1e3);
+        }
+        if why.severity > Severity::Info {
+            self.warnings.insert(code.to_owned(), why.clone());
+        }
+    }
+}
+
+fn database_text(report: &DatabaseReport) -> String {
+    let replica = report.replica.as_ref().map_or_else(
+        || "no replica".to_owned(),
+        |replica| {
+            format!(
+                "replica of {}: receiving {}, applying {}, {}",
+                replica.primary, replica.receiving, replica.applying, replica.error
+            )
+        },
+    );
+    format!(
+        "reachable {}, dead {}, writable {}, {replica}; {}",
+        report.reachable, report.dead, report.writable, report.detail
+    )
+}
+
+const fn event_code(event: &Event) -> &'static str {
+    match event {
+        Event::Started(_) => "event.started",
+        Event::PeerUp { .. } => "event.peer_up",
+        Event::PeerDown => "event.peer_down",
+        Event::Peer(_) => "event.peer_message",
+        Event::Gate(_) => "event.gate",
+        Event::Link(_) => "event.link",
+        Event::ModeFile(_) => "event.mode_file",
+        Event::Command { .. } => "event.command",
+        Event::Stop => "event.stop",
+        Event::Resumed { .. } => "event.resumed",
+        _ => "event",
+    }
+}

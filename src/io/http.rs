@@ -1,0 +1,119 @@
+//! HTTP/1.1 from a snapshot: the health endpoints, status, history, metrics, and commands (INTERFACE.md
+//! section 3). The control socket and the HTTP port serve the same; what a caller may change differs.
+//!
+//! Errors are `application/problem+json` (RFC 9457) with a stable `code`.
+
+mod changes;
+mod operations;
+mod reply;
+mod routes;
+
+use crate::decision::time::Instant;
+use crate::decision::why::Why;
+use crate::io::control_socket::{Caller, ControlRequest, Snapshot};
+use crate::io::journal::JournalHandle;
+use crate::wire::control::Status;
+use crate::wire::control::findings;
+use crate::wire::control::health::LOOP_STUCK_MS;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use operations::Operations;
+use ring::hmac;
+use secrecy::{ExposeSecret, SecretString};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, watch};
+
+/// A request's head must be complete within this time; an idle connection is closed after it too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every connection shares.
+pub struct Service {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    commands: mpsc::Sender<ControlRequest>,
+    journal: JournalHandle,
+    clock: fn() -> Instant,
+    token: Option<Token>,
+    operations: Operations,
+}
+
+impl Service {
+    /// Made once, by the control server.
+    pub fn new(
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        commands: mpsc::Sender<ControlRequest>,
+        journal: JournalHandle,
+        clock: fn() -> Instant,
+        token: Option<&SecretString>,
+    ) -> Self {
+        let operations = Operations::new();
+        Self { snapshots, commands, journal, clock, token: token.and_then(Token::new), operations }
+    }
+
+    /// Answers one connection until it ends.
+    pub async fn serve<S>(self: Arc<Self>, stream: S, caller: Caller)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let answer = service_fn(move |request| {
+            let service = Arc::clone(&self);
+            let caller = caller.clone();
+            async move { Ok::<_, Infallible>(routes::answer(&service, &caller, request).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(64 * 1024)
+            .serve_connection(TokioIo::new(stream), answer)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!("a connection of the admin thread ended: {error}");
+        }
+    }
+
+    fn snapshot(&self) -> (Arc<Snapshot>, Instant) {
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        (snapshot, (self.clock)())
+    }
+
+    /// The status at this moment, with what only this side of the daemon knows.
+    fn status(&self) -> Status {
+        let (snapshot, now) = self.snapshot();
+        let mut status = snapshot.status_at(now);
+        if status.age_ms >= LOOP_STUCK_MS {
+            let stuck =
+                format!("the control loop has said nothing for {} ms: all below is that old", status.age_ms);
+            status.warnings.push(Why::error("loop.stuck", stuck).resolved_by("systemctl restart apd"));
+        }
+        if let Some(problem) = self.journal.health().problem {
+            let why = Why::warning("journal.failing", problem).resolved_by(
+                "free space in node.state_dir or make it writable; the journal then goes on by itself",
+            );
+            status.warnings.push(why);
+        }
+        findings::complete(&mut status);
+        status
+    }
+}
+
+/// The bearer token, kept as a keyed digest: compared in constant time, never printed.
+struct Token {
+    key: hmac::Key,
+    expected: hmac::Tag,
+}
+
+impl Token {
+    /// `None` when the system has no random numbers to make a key of: then nobody has the token.
+    fn new(token: &SecretString) -> Option<Self> {
+        let random = ring::rand::SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random).ok()?;
+        let expected = hmac::sign(&key, token.expose_secret().trim().as_bytes());
+        Some(Self { key, expected })
+    }
+
+    fn is(&self, given: &str) -> bool {
+        hmac::verify(&self.key, given.as_bytes(), self.expected.as_ref()).is_ok()
+    }
+}

@@ -1,0 +1,155 @@
+//! Reading the journal, on a connection of its own: a stalled writer does not hold a reader up for long.
+
+use super::entry::wall_clock;
+use super::file::options;
+use super::{JournalError, JournalHandle};
+use crate::decision::why::Severity;
+use crate::wire::control::timeline::{newest_story, timeline};
+use crate::wire::control::{EntryKind, History, HistoryEntry, SCHEMA_VERSION, Timeline};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use std::sync::atomic::Ordering;
+
+/// Which entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Only of this epoch.
+    pub epoch: Option<u64>,
+    /// Only of these kinds; empty: all.
+    pub kinds: Vec<EntryKind>,
+    /// The newest so many, at most 10000.
+    pub limit: u32,
+}
+
+impl Default for HistoryQuery {
+    fn default() -> Self {
+        Self { epoch: None, kinds: vec![EntryKind::Decision], limit: 100 }
+    }
+}
+
+/// Most entries in one answer.
+const LIMIT_MAX: u32 = 10_000;
+/// Entries before the first of an epoch that may have led to it.
+const LEAD_ROWS: i64 = 2_000;
+
+impl JournalHandle {
+    /// The newest entries that `query` asks for, oldest first. When the file cannot be read, what waits in
+    /// memory, with the problem beside it.
+    pub async fn history(&self, query: &HistoryQuery) -> History {
+        let limit = query.limit.clamp(1, LIMIT_MAX);
+        // Before the first try of the task the daemon has only just begun: all there is waits in memory.
+        let begun = self.shared.tried.load(Ordering::Acquire);
+        let (read, mut problem) = match self.read_history(query, limit).await {
+            Err(_unfinished) if !begun => (Vec::new(), None),
+            Ok(entries) => (entries, self.health().problem),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let last = read.last().map_or(0, |entry| entry.id);
+        let wanted = |entry: &HistoryEntry| {
+            query.epoch.is_none_or(|epoch| entry.epoch == epoch)
+                && (query.kinds.is_empty() || query.kinds.contains(&entry.kind))
+        };
+        let mut entries = read;
+        entries.extend(self.waiting(begun, last).into_iter().filter(wanted));
+        let surplus = entries.len().saturating_sub(limit as usize);
+        entries.drain(..surplus);
+        if let Some(problem) = &mut problem {
+            problem.truncate(problem.floor_char_boundary(400));
+        }
+        History { schema_version: SCHEMA_VERSION, entries, problem }
+    }
+
+    /// The story of `epoch`, or the newest story; `None` if the journal tells none.
+    ///
+    /// # Errors
+    /// When the file cannot be read and memory holds no such story either.
+    pub async fn timeline(&self, epoch: Option<u64>) -> Result<Option<Timeline>, JournalError> {
+        let begun = self.shared.tried.load(Ordering::Acquire);
+        let (mut entries, failure) = match self.read_story(epoch).await {
+            Ok(entries) => (entries, None),
+            Err(_unfinished) if !begun => (Vec::new(), None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let last = entries.last().map_or(0, |entry| entry.id);
+        entries.extend(self.waiting(begun, last));
+        let told = epoch.or_else(|| newest_story(&entries)).and_then(|epoch| timeline(epoch, &entries));
+        match (told, failure) {
+            (None, Some(error)) => Err(error),
+            (told, _) => Ok(told),
+        }
+    }
+
+    async fn connect(&self) -> Result<SqliteConnection, JournalError> {
+        options(self.path()).read_only(true).connect().await.map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: sqlx::Error) -> JournalError {
+        JournalError::Database { path: self.path().to_owned(), source }
+    }
+
+    async fn read_history(
+        &self,
+        query: &HistoryQuery,
+        limit: u32,
+    ) -> Result<Vec<HistoryEntry>, JournalError> {
+        let mut connection = self.connect().await?;
+        let kinds: String = query.kinds.iter().map(|kind| format!(",{kind},")).collect();
+        let rows = sqlx::query(
+            "SELECT * FROM entry WHERE (?1 IS NULL OR epoch = ?1) \
+             AND (?2 = '' OR instr(?2, ',' || kind || ',') > 0) ORDER BY id DESC LIMIT ?3",
+        )
+        .bind(query.epoch.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX)))
+        .bind(kinds)
+        .bind(limit)
+        .fetch_all(&mut connection)
+        .await
+        .map_err(|source| self.failed(source))?;
+        connection.close().await.ok();
+        Ok(rows.iter().rev().map(entry).collect())
+    }
+
+    async fn read_story(&self, epoch: Option<u64>) -> Result<Vec<HistoryEntry>, JournalError> {
+        let mut connection = self.connect().await?;
+        // Without an epoch: the newest that a story ended in; the rest is decided on the entries themselves.
+        let rows = sqlx::query(
+            "WITH story AS (SELECT COALESCE(?1, (SELECT epoch FROM entry WHERE kind = 'decision' AND \
+               (code LIKE 'takeover.%' OR code LIKE 'switchover.%' OR code LIKE 'step\\_down.%' ESCAPE '\\') AND \
+               (code LIKE '%.done' OR code LIKE '%.failed' OR code LIKE '%.aborted') \
+               ORDER BY id DESC LIMIT 1)) AS epoch) \
+             SELECT entry.* FROM entry, story WHERE kind IN ('decision', 'step') \
+             AND id >= (SELECT MIN(id) FROM entry WHERE epoch = story.epoch) - ?2 \
+             AND id <= (SELECT MAX(id) FROM entry WHERE epoch = story.epoch) ORDER BY id LIMIT ?3",
+        )
+        .bind(epoch.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX)))
+        .bind(LEAD_ROWS)
+        .bind(LIMIT_MAX)
+        .fetch_all(&mut connection)
+        .await
+        .map_err(|source| self.failed(source))?;
+        connection.close().await.ok();
+        Ok(rows.iter().map(entry).collect())
+    }
+}
+
+/// A row as it is read. The columns are our own: what does not fit reads as empty, never as a failure.
+fn entry(row: &SqliteRow) -> HistoryEntry {
+    let text = |name: &str| row.try_get::<String, _>(name).unwrap_or_default();
+    let number = |name: &str| row.try_get::<i64, _>(name).unwrap_or_default();
+    let unix_ms = number("unix_ms");
+    HistoryEntry {
+        id: number("id"),
+        unix_ms,
+        at: wall_clock(unix_ms),
+        boot_ns: u64::try_from(number("boot_ns")).unwrap_or(0),
+        epoch: u64::try_from(number("epoch")).unwrap_or(0),
+        kind: text("kind").parse().unwrap_or(EntryKind::Event),
+        code: text("code"),
+        severity: match text("severity").as_str() {
+            "error" => Severity::Error,
+            "warning" => Severity::Warning,
+            _ => Severity::Info,
+        },
+        text: text("text"),
+        details: serde_json::from_str(&text("details")).unwrap_or(serde_json::Value::Null),
+    }
+}

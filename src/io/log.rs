@@ -1,0 +1,56 @@
+//! Where log lines go: journald with its native fields, JSON lines, or text on stderr.
+
+use crate::config::checked::LogFormat;
+use std::io::IsTerminal;
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, Registry, fmt};
+
+/// Why logging cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is none.
+    #[error("log.level `{level}`: {source}; the levels are error, warn, info, debug and trace")]
+    Level {
+        /// As written.
+        level: String,
+        /// What is wrong.
+        source: ParseError,
+    },
+    /// Logging was set up before.
+    #[error("logging is set up twice: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sets logging up for the process. `journald` falls back to text on stderr where there is no journal
+/// (`JOURNAL_STREAM` is not set, systemd.exec(5), or its socket does not answer). `RUST_LOG` wins over `level`.
+///
+/// # Errors
+/// When `level` is none or logging was set up before.
+pub fn init(level: &str, format: LogFormat) -> Result<(), LogError> {
+    let directives = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_unset| level.to_owned());
+    let filter =
+        EnvFilter::try_new(&directives).map_err(|source| LogError::Level { level: directives, source })?;
+    tracing_subscriber::registry().with(lines(format).with_filter(filter)).try_init()?;
+    Ok(())
+}
+
+fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
+    match format {
+        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => text(),
+        LogFormat::Journald if std::env::var_os("JOURNAL_STREAM").is_some() => {
+            match tracing_journald::layer() {
+                Ok(layer) => layer.with_syslog_identifier("apd".to_owned()).boxed(),
+                Err(_no_socket) => text(),
+            }
+        }
+        LogFormat::Journald => text(),
+    }
+}
+
+fn text() -> Box<dyn Layer<Registry> + Send + Sync> {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    fmt::layer().with_ansi(colour).with_target(false).with_writer(std::io::stderr).boxed()
+}

@@ -1,0 +1,185 @@
+//! What is wrong, read off the [`Status`] alone, each with the command that resolves it.
+//!
+//! The control loop tells what it decided; this adds what anyone can see in the state itself, so that an alarm
+//! stands for as long as its condition does. `docs/operating.md` lists every code.
+
+use super::status::{Match, NodeState, Status};
+use crate::decision::why::Why;
+use crate::decision::words::{Mode, Role};
+
+/// Adds to `status.warnings` what its state shows and the control loop has not said, and puts the worst first.
+pub fn complete(status: &mut Status) {
+    let mut found = Vec::new();
+    pair(status, &mut found);
+    database(status, &mut found);
+    surroundings(status, &mut found);
+    // The loop's own words win over these where both speak of the same thing.
+    found.retain(|why| !status.warnings.iter().any(|told| told.code == why.code));
+    status.warnings.append(&mut found);
+    status.warnings.sort_by_key(|why| std::cmp::Reverse(why.severity));
+}
+
+fn pair(status: &Status, found: &mut Vec<Why>) {
+    let (node, peer) = (&status.node, &status.peer);
+    let peer_active = peer.role == Some(Role::Active);
+    match node.role {
+        Role::Active if peer_active => found.push(
+            Why::error(
+                "pair.split",
+                format!("{} and {} are both active: writes go to both", node.name, peer.name),
+            )
+            .resolved_by(
+                "apctl explain on both nodes; the one whose writes count less: apctl mode maintenance",
+            ),
+        ),
+        Role::Active => alone(status, found),
+        Role::Fault => found.push(
+            Why::error("node.fault", format!("{} is not fit for a role: {}", node.name, node.why))
+                .resolved_by("put right what it names; a latched fault: apctl clear"),
+        ),
+        Role::Out if node.mode == Mode::Maintenance => found.push(
+            Why::warning("node.maintenance", format!("{} is in maintenance: {}", node.name, node.mode_note))
+                .resolved_by("apctl rejoin (back to the pair), when the work is done"),
+        ),
+        Role::Out | Role::Standby => {}
+    }
+    if node.role != Role::Active && !peer_active {
+        let what = match peer.role {
+            Some(role) => format!("{} is {}, {} is {role}", node.name, node.role, peer.name),
+            None => format!("{} is {}, {} has not been heard", node.name, node.role, peer.name),
+        };
+        found.push(
+            Why::error("pair.no_active", format!("no node is known to serve clients: {what}")).resolved_by(
+                "apctl explain --why-not active; to serve from here alone: apctl mode standalone (with --peer-is-off \
+                 when the other node cannot be seen and is certainly off)",
+            ),
+        );
+    }
+    if status.guarded {
+        found.push(
+            Why::warning(
+                "pair.guarded",
+                "too many automatic failovers within the hour: no further one happens by itself",
+            )
+            .resolved_by("find out why (apctl history), then apctl clear"),
+        );
+    }
+}
+
+/// The active, and whoever stands behind it.
+fn alone(status: &Status, found: &mut Vec<Why>) {
+    let (node, peer) = (&status.node, &status.peer);
+    if !node.gate_open || (!node.vip_held && !status.addresses.is_empty()) || !node.database.writable {
+        found.push(
+            Why::error(
+                "active.not_serving",
+                format!("{} is active and does not serve: {}", node.name, node.why),
+            )
+            .resolved_by("apctl explain"),
+        );
+    }
+    let ready = peer.role == Some(Role::Standby) && peer.connected && peer.fit != Some(false);
+    if ready {
+        return;
+    }
+    let remedy = match (peer.connected, peer.mode) {
+        (true, Some(Mode::Maintenance)) => format!("apctl rejoin brings {} back", peer.name),
+        (true, _) => format!("apctl status on {} shows what it lacks", peer.name),
+        (false, _) => format!("start apd on {}, or repair the network between the nodes", peer.name),
+    };
+    let text = format!("{} serves alone: {} cannot take over ({})", node.name, peer.name, peer_words(status));
+    found.push(Why::warning("pair.alone", text).resolved_by(remedy));
+}
+
+fn peer_words(status: &Status) -> String {
+    let peer = &status.peer;
+    match (peer.connected, peer.role, peer.mode) {
+        (false, _, _) => peer.state.word().to_lowercase(),
+        (true, Some(Role::Out), Some(mode)) => format!("mode {mode}"),
+        (true, Some(role), _) if peer.why.is_empty() => role.to_string(),
+        (true, Some(role), _) => format!("{role}: {}", peer.why),
+        (true, None, _) => "not heard yet".to_owned(),
+    }
+}
+
+fn database(status: &Status, found: &mut Vec<Why>) {
+    let database = &status.node.database;
+    if !database.reachable {
+        let text = format!("the database does not answer: {}", database.detail);
+        found.push(
+            Why::error("database.unreachable", text).resolved_by("start MariaDB, or look at its error log"),
+        );
+        return;
+    }
+    if status.node.role == Role::Standby {
+        if database.writable {
+            found.push(
+                Why::error("database.writable_standby", "the database of this standby takes writes")
+                    .resolved_by("SET GLOBAL read_only=1; then find out who changed it (apctl history)"),
+            );
+        }
+        match &database.replica {
+            None => found.push(
+                Why::error("replica.missing", "this standby has no replica: it receives nothing")
+                    .resolved_by("apctl rejoin"),
+            ),
+            Some(replica) if !(replica.receiving && replica.applying) => {
+                let what = if replica.error.is_empty() {
+                    "a replication thread does not run"
+                } else {
+                    &replica.error
+                };
+                let text = format!("the replica is stopped: {what}");
+                found.push(
+                    Why::error("replica.stopped", text)
+                        .resolved_by("apctl rejoin --dry-run shows what is missing"),
+                );
+            }
+            Some(_runs) => {}
+        }
+    }
+}
+
+fn surroundings(status: &Status, found: &mut Vec<Why>) {
+    let (node, peer) = (&status.node, &status.peer);
+    for check in node.checks.iter().filter(|check| !check.ok) {
+        let text = format!("the check {} fails: {}", check.name, check.detail);
+        let why =
+            if check.counts { Why::error("check.failed", text) } else { Why::warning("check.failed", text) };
+        found.push(
+            why.resolved_by(format!(
+                "repair what {} asks; apctl check {} asks again",
+                check.name, check.name
+            )),
+        );
+    }
+    if !node.link_usable {
+        let text = format!("the network interface is not usable: {}", node.link);
+        found.push(Why::error("link.down", text).resolved_by("look at cable, switch port and address"));
+    }
+    if let Some((0, asked)) = node.gateway
+        && asked > 0
+    {
+        let text = format!("none of {asked} gateway targets answers");
+        found.push(
+            Why::warning("gateway.unreachable", text).resolved_by("look at the network behind this node"),
+        );
+    }
+    if peer.state == NodeState::Disconnected
+        && !peer.connected
+        && peer.role != Some(Role::Out)
+        && node.role != Role::Active
+    {
+        let text = format!("contact with {} is lost", peer.name);
+        found.push(
+            Why::warning("peer.disconnected", text)
+                .resolved_by(format!("start apd on {}, or repair the network", peer.name)),
+        );
+    }
+    if peer.r#match == Match::Mismatch {
+        found.push(
+            Why::warning("peer.mismatch", "version or configuration of the two nodes differ")
+                .resolved_by("make /etc/apd the same on both nodes, then restart apd on the standby first"),
+        );
+    }
+}
