@@ -105,7 +105,8 @@ impl Copy<'_> {
     /// # Errors
     /// See [`CloneError`].
     pub async fn accounts(&self) -> Result<(), CloneError> {
-        let ending = self.pipe(&["--system=users", "--insert-ignore", "--no-tablespaces"], &mut |_| {}).await?;
+        let ending =
+            self.pipe(&["--system=users", "--insert-ignore", "--no-tablespaces"], &mut |_| {}).await?;
         is_complete(&ending).then_some(()).ok_or(CloneError::Incomplete("its last line is missing"))
     }
 
@@ -224,7 +225,10 @@ impl SecretFile {
             escaped(copy.password.expose_secret())
         );
         if let Some(ca) = copy.tls_ca_file {
-            text.push_str(&format!("ssl-ca=\"{}\"\nssl-verify-server-cert\n", escaped(&ca.to_string_lossy())));
+            text.push_str(&format!(
+                "ssl-ca=\"{}\"\nssl-verify-server-cert\n",
+                escaped(&ca.to_string_lossy())
+            ));
         }
         file.write_all(text.as_bytes()).map_err(failed)?;
         Ok(secret)
