@@ -2,6 +2,7 @@
 //! only `config`, `bootstrap`, `local-fence` and `mode` without an argument work without one.
 
 mod arguments;
+pub mod bootstrap;
 mod change;
 mod checks;
 mod client;
