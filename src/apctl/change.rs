@@ -102,7 +102,7 @@ fn request(verb: &Verb) -> Result<Request, Failure> {
                 ..RequestBody::default()
             };
             if !force {
-                return Err(Failure::new(Exit::REFUSED, "E_NEEDS_FORCE", "a failover is not a planned swap")
+                return Err(Failure::new(Exit::REFUSED, "E_FORCE", "a failover is not a planned swap")
                     .resolved_by(
                         "apctl switchover swaps without loss; apctl failover --force takes over all the same",
                     ));
