@@ -26,7 +26,9 @@ pub fn find_tool(name: &str) -> PathBuf {
         .chain(["/usr/sbin".into(), "/usr/bin".into(), unpacked.join("sbin"), unpacked.join("bin")])
         .map(|folder| folder.join(name))
         .find(|candidate| candidate.is_file())
-        .unwrap_or_else(|| panic!("{name} is neither in PATH nor in {}: run `make tools`", unpacked.display()))
+        .unwrap_or_else(|| {
+            panic!("{name} is neither in PATH nor in {}: run `make tools`", unpacked.display())
+        })
 }
 
 /// `--basedir` where the server was unpacked instead of installed.
@@ -108,8 +110,17 @@ impl Server {
         command.arg(format!("--log-error={}", folder.join("error.log").display()));
         command.args([format!("--port={}", self.port), format!("--server-id={}", self.id)]);
         command.args(["--log-bin=bin", "--relay-log=relay", "--log-slave-updates", "--binlog-format=ROW"]);
-        command.args(["--gtid-strict-mode=1", "--read-only=1", "--skip-slave-start", "--slave-net-timeout=3"]);
-        command.args(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--performance-schema=0"]);
+        command.args([
+            "--gtid-strict-mode=1",
+            "--read-only=1",
+            "--skip-slave-start",
+            "--slave-net-timeout=3",
+        ]);
+        command.args([
+            "--innodb-buffer-pool-size=32M",
+            "--innodb-log-file-size=8M",
+            "--performance-schema=0",
+        ]);
         command.args(["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1", "--slave-parallel-threads=4"]);
         command.args(&self.options).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
         self.child = Some(command.spawn().unwrap());
@@ -269,7 +280,8 @@ impl Pair {
         let on_b = std::sync::Arc::new(apd::io::mariadb::Database::connect(b.settings(2, a.address())));
         let pair = Pair { a, b, on_a, on_b };
         ok(&pair.on_a, DatabaseStep::AllowWrites).await;
-        ok(&pair.on_b, DatabaseStep::Follow { position: Some(GtidState::default()), own_tail_lost: false }).await;
+        ok(&pair.on_b, DatabaseStep::Follow { position: Some(GtidState::default()), own_tail_lost: false })
+            .await;
         pair.a
             .sql(
                 "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(50));
@@ -283,7 +295,8 @@ impl Pair {
 
     /// Waits until `b` has applied all that `a` has.
     pub async fn caught_up(&self) {
-        eventually("the replica has caught up", || async { self.a.state().await == self.b.state().await }).await;
+        eventually("the replica has caught up", || async { self.a.state().await == self.b.state().await })
+            .await;
     }
 }
 
