@@ -50,7 +50,8 @@ async fn forbidding_does_not_wait_behind_a_long_statement_and_ends_every_client(
     })
     .await;
     let begun = Instant::now();
-    ok(&pair.on_a, DatabaseStep::ForbidWrites).await;
+    let r = pair.on_a.perform(&DatabaseStep::ForbidWrites, LONG).await;
+    assert_eq!(r, StepResult::Ok(StepOutput::Done), "{}", pair.a.error_log());
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(1500), "{took:?}");
     assert!(long.await.unwrap().is_err(), "the client must not be told that it succeeded");
