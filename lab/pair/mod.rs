@@ -50,6 +50,26 @@ impl Node {
     }
 }
 
+/// What a pair is to be.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What holds it together.
+    pub setup: Setup,
+    /// Its unique name.
+    pub name: String,
+    /// Whether it outlives this process.
+    pub persist: bool,
+    /// The configuration of `apd`, if it is not the set-up's own.
+    pub configuration: Option<String>,
+}
+
+impl Plan {
+    /// A pair with a name of its own that ends with this process.
+    pub fn new(setup: Setup) -> Self {
+        Self { setup, name: Pair::unique_name(), persist: false, configuration: None }
+    }
+}
+
 /// A running pair.
 pub struct Pair {
     /// Its unique name.
@@ -76,7 +96,9 @@ impl Pair {
     }
 
     /// Builds machines and cables, nothing runs on them yet.
-    pub fn build(tools: &Tools, setup: Setup, name: &str, persist: bool) -> Result<Self> {
+    pub fn build(tools: &Tools, plan: &Plan) -> Result<Self> {
+        let Plan { setup, name, persist, configuration } = plan;
+        let (setup, persist) = (*setup, *persist);
         tools.require(&["mariadbd", "mariadb", "mariadb-install-db", "nft", "ip", "nsenter", "unshare"])?;
         sweep::stale();
         let folder = sweep::folder(name);
@@ -111,7 +133,7 @@ impl Pair {
             let disk = pair.nodes[index].disk.clone();
             let extra = setup.server_extra(tools, index)?;
             server::install(tools, &disk, setup.template(), index as u8 + 1, extra.as_deref())?;
-            setup.install(tools, &disk, index)?;
+            setup.install(tools, &disk, index, configuration.as_deref())?;
             fs::create_dir_all(disk.join("log"))?;
             pair.plug_in(index)?;
         }
@@ -120,26 +142,25 @@ impl Pair {
     }
 
     /// Builds a pair and brings it into service: the first node active, the second following, writers on.
-    pub fn up(tools: &Tools, setup: Setup) -> Result<Self> {
-        Self::up_named(tools, setup, &Self::unique_name(), false)
-    }
-
-    /// As [`Pair::up`], with a name; a pair that persists outlives this process.
-    pub fn up_named(tools: &Tools, setup: Setup, name: &str, persist: bool) -> Result<Self> {
-        let pair = Self::build(tools, setup, name, persist)?;
-        pair.start_servers()?;
-        let machines = [pair.nodes[0].machine()?, pair.nodes[1].machine()?];
-        let disks = [pair.nodes[0].disk.as_path(), pair.nodes[1].disk.as_path()];
-        setup.bootstrap(tools, [(machines[0], disks[0]), (machines[1], disks[1])])?;
-        pair.start_apis()?;
+    pub fn up(tools: &Tools, plan: &Plan) -> Result<Self> {
+        let pair = Self::build(tools, plan)?;
+        pair.prepare()?;
         for index in 0..2 {
             pair.start_daemon(index)?;
         }
         pair.start_writers()?;
         pair.wait_serving(PATIENCE).with_context(|| pair.logs())?;
         pair.wait_redundant(PATIENCE).with_context(|| pair.logs())?;
-        pair.write_state()?;
         Ok(pair)
+    }
+
+    /// Everything before the daemons: servers, accounts and replication, the APIs.
+    pub fn prepare(&self) -> Result<()> {
+        self.start_servers()?;
+        let machines = [self.nodes[0].machine()?, self.nodes[1].machine()?];
+        let disks = [self.nodes[0].disk.as_path(), self.nodes[1].disk.as_path()];
+        self.setup.bootstrap(&self.tools, [(machines[0], disks[0]), (machines[1], disks[1])])?;
+        self.start_apis()
     }
 
     /// Powers a node's machine on and plugs its cable in; nothing is started on it.
@@ -257,6 +278,11 @@ impl Pair {
             client.start(&self.folder.join(format!("writer-{index}.log")), &program, &arguments)?;
         }
         Ok(())
+    }
+
+    /// The machine of the client that follows the address.
+    pub fn client(&self) -> &Machine {
+        &self.clients[0]
     }
 
     /// Stops the writers; their records are complete afterwards.

@@ -75,12 +75,19 @@ impl Setup {
         Ok(Some(fs::read_to_string(&path).with_context(|| path.display().to_string())?))
     }
 
-    /// Puts the set-up's own files onto a node's disk.
-    pub fn install(self, tools: &Tools, disk: &Path, index: usize) -> Result<()> {
+    /// Puts the set-up's own files onto a node's disk; `configuration` stands in for that of `apd`.
+    pub fn install(
+        self,
+        tools: &Tools,
+        disk: &Path,
+        index: usize,
+        configuration: Option<&str>,
+    ) -> Result<()> {
         if self.is_apd() {
             let folder = disk.join("etc/apd");
             fs::create_dir_all(&folder)?;
-            return Ok(fs::write(folder.join("apd.toml"), self.configuration())?);
+            let text = configuration.map_or_else(|| self.configuration(), str::to_owned);
+            return Ok(fs::write(folder.join("apd.toml"), text)?);
         }
         let folder = disk.join("etc/keepalived");
         fs::create_dir_all(&folder)?;

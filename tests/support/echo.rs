@@ -62,8 +62,9 @@ pub fn answers(stream: &mut TcpStream, limit: Duration) -> std::io::Result<()> {
 /// How a connection in use ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// When the last answer came.
-    pub last_answer: Instant,
+    /// When that was sent which was answered last. What the client's thread waits for the processor after
+    /// that does not count: the gate let the answer through no earlier.
+    pub last_answered: Instant,
     /// When the end was seen.
     pub seen: Instant,
     /// What was seen.
@@ -73,11 +74,12 @@ pub struct Ended {
 /// Uses a connection without pause until it ends, or no answer comes for `silence`.
 pub fn use_until_end(mut stream: TcpStream, silence: Duration) -> JoinHandle<Ended> {
     std::thread::spawn(move || {
-        let mut last_answer = Instant::ZERO;
+        let mut last_answered = Instant::ZERO;
         loop {
+            let sent = clock::now();
             match answers(&mut stream, silence) {
-                Ok(()) => last_answer = clock::now(),
-                Err(error) => return Ended { last_answer, seen: clock::now(), error: error.kind() },
+                Ok(()) => last_answered = sent,
+                Err(error) => return Ended { last_answered, seen: clock::now(), error: error.kind() },
             }
             std::thread::sleep(Duration::from_millis(1));
         }

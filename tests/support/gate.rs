@@ -169,7 +169,9 @@ impl Scene {
     /// A gate process, and a daemon that is connected to it.
     pub fn gate(&self) -> (GateProcess, Daemon) {
         let process = self.start_gate();
-        let daemon = process.connect();
+        let mut daemon = process.connect();
+        // It listens before it has looked at the kernel; it speaks after that.
+        daemon.state();
         (process, daemon)
     }
 

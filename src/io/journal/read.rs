@@ -8,6 +8,7 @@ use crate::wire::control::timeline::{newest_story, timeline};
 use crate::wire::control::{EntryKind, History, HistoryEntry, SCHEMA_VERSION, Timeline};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use std::sync::atomic::Ordering;
 
 /// Which entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,10 @@ impl JournalHandle {
     /// memory, with the problem beside it.
     pub async fn history(&self, query: &HistoryQuery) -> History {
         let limit = query.limit.clamp(1, LIMIT_MAX);
+        // Before the first try of the task the daemon has only just begun: all there is waits in memory.
+        let begun = self.shared.tried.load(Ordering::Acquire);
         let (read, mut problem) = match self.read_history(query, limit).await {
+            Err(_unfinished) if !begun => (Vec::new(), None),
             Ok(entries) => (entries, self.health().problem),
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
@@ -46,7 +50,7 @@ impl JournalHandle {
                 && (query.kinds.is_empty() || query.kinds.contains(&entry.kind))
         };
         let mut entries = read;
-        entries.extend(self.waiting(last).into_iter().filter(wanted));
+        entries.extend(self.waiting(begun, last).into_iter().filter(wanted));
         let surplus = entries.len().saturating_sub(limit as usize);
         entries.drain(..surplus);
         if let Some(problem) = &mut problem {
@@ -60,13 +64,14 @@ impl JournalHandle {
     /// # Errors
     /// When the file cannot be read and memory holds no such story either.
     pub async fn timeline(&self, epoch: Option<u64>) -> Result<Option<Timeline>, JournalError> {
-        let read = self.read_story(epoch).await;
-        let (mut entries, failure) = match read {
+        let begun = self.shared.tried.load(Ordering::Acquire);
+        let (mut entries, failure) = match self.read_story(epoch).await {
             Ok(entries) => (entries, None),
+            Err(_unfinished) if !begun => (Vec::new(), None),
             Err(error) => (Vec::new(), Some(error)),
         };
         let last = entries.last().map_or(0, |entry| entry.id);
-        entries.extend(self.waiting(last));
+        entries.extend(self.waiting(begun, last));
         let told = epoch.or_else(|| newest_story(&entries)).and_then(|epoch| timeline(epoch, &entries));
         match (told, failure) {
             (None, Some(error)) => Err(error),

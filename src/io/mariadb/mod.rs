@@ -6,6 +6,7 @@
 //! parked so that its end tells of the server's death.
 
 pub mod accounts;
+mod clients;
 mod compare;
 mod connection;
 mod files;

@@ -1,13 +1,15 @@
 //! One look at the server, as a `DatabaseReport`.
 
+use super::clients::{self, Client, host_matches};
 use super::files::Disks;
 use super::heartbeat::Pulse;
 use super::replica::{Replica, replica};
 use super::session::{Failure, Fields};
-use super::statement::{quote, statement};
+use super::statement::statement;
 use super::writes::read_only_value;
 use super::{Database, Positions};
 use crate::decision::event::{DatabaseReport, ReplicaReport};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -65,8 +67,9 @@ impl Database {
         if let Some(replica) = replica {
             report.replica = Some(self.replica_report(replica, until).await?);
         }
-        self.judge_writes(&mut report, looks, pulse, timeout, until).await?;
-        self.notice_privileged(&mut report, until).await?;
+        let sessions = self.probe.ask(clients::sessions(), until).await?;
+        self.judge_writes(&mut report, looks, pulse, timeout, &sessions);
+        self.notice_privileged(&mut report, &sessions, until).await?;
         looks.seen = Some(Instant::now());
         looks.last = report.clone();
         Ok(report)
@@ -152,20 +155,19 @@ impl Database {
     }
 
     /// Whether writes hang for a reason that is sickness.
-    async fn judge_writes(
+    fn judge_writes(
         &self,
         report: &mut DatabaseReport,
         looks: &Looks,
         pulse: &Pulse,
         timeout: Duration,
-        until: Instant,
-    ) -> Result<(), Failure> {
+        sessions: &[Fields],
+    ) {
         report.detail = pulse.failure();
         if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout)
-            && self.rows.id() != 0
+            && let Some(thread) = sessions.iter().find(|row| row.number("id") == Some(self.rows.id()))
         {
-            let rows = self.probe.ask(statement!("thread_state", id = self.rows.id()), until).await?;
-            let state = rows.first().map_or("", |row| row.text("state"));
+            let state = thread.text("state");
             if is_maintenance(state) {
                 report.warnings.push(format!("writes wait: {state} (a backup or an administrator's lock)"));
             } else {
@@ -179,20 +181,24 @@ impl Database {
             report.write_stalled = Some(report.write_stalled.unwrap_or_default().max(stalled));
             report.detail = why;
         }
-        Ok(())
     }
 
-    async fn notice_privileged(&self, report: &mut DatabaseReport, until: Instant) -> Result<(), Failure> {
+    async fn notice_privileged(
+        &self,
+        report: &mut DatabaseReport,
+        sessions: &[Fields],
+        until: Instant,
+    ) -> Result<(), Failure> {
         let bypass = if before_10_11(&report.version) { READ_ONLY_ADMIN | SUPER } else { READ_ONLY_ADMIN };
-        let clients = statement!(
-            "privileged_clients",
-            user = quote(&self.settings.user),
-            replication_user = quote(&self.settings.replication_user),
-            bypass = bypass,
-        );
-        match self.probe.ask(clients, until).await {
-            Ok(rows) => {
-                report.privileged_clients = rows.iter().map(|row| row.text("account").to_owned()).collect();
+        match self.probe.ask(statement!("privileged_accounts", bypass = bypass), until).await {
+            Ok(accounts) => {
+                let bypasses = |client: &Client<'_>| {
+                    let mut matching = accounts.iter().filter(|account| account.text("user") == client.user);
+                    matching.any(|account| host_matches(account.text("host"), client.host))
+                };
+                let clients = clients::clients(&self.settings, sessions).filter(bypasses);
+                let seen: BTreeSet<_> = clients.map(|client| format!("{}@{}", client.user, client.host)).collect();
+                report.privileged_clients = seen.into_iter().collect();
             }
             Err(Failure::Server { code: 1142 | 1143 | 1227, .. }) => report.warnings.push(
                 "clients that bypass read_only cannot be seen: apd's account lacks SELECT on mysql.global_priv"

@@ -94,7 +94,7 @@ impl Database {
                 report.warnings.push(format!("the server has no connection left: {failure}"));
                 report
             }
-            Failure::Lost { what, why } => match self.gone().await {
+            Failure::Lost { what, why, .. } => match self.gone().await {
                 Some(gone) => {
                     self.renew_all();
                     silent(looks, true, format!("the server has died: {gone}"))
