@@ -177,7 +177,7 @@ fn plan(request: &Request, status: &Status) -> Vec<String> {
 }
 
 /// Asks on a terminal; elsewhere, and with `--yes`, the command line itself is the confirmation.
-fn confirmed(common: &Common, plan: &[String]) -> Result<bool, Failure> {
+pub(super) fn confirmed(common: &Common, plan: &[String]) -> Result<bool, Failure> {
     if common.yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(true);
     }

@@ -1,6 +1,7 @@
 //! The real `apctl`, the real control server and the real journal, over real sockets and disks.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bootstrap;
 mod changes;
 mod configuration;
 #[path = "../support/control.rs"]
@@ -9,6 +10,8 @@ mod host;
 mod http;
 mod journal;
 mod manual;
+#[path = "../support/mariadb.rs"]
+mod mariadb;
 #[path = "../support/netns.rs"]
 mod netns;
 mod pages;
