@@ -111,8 +111,8 @@ pub(super) const TAKE_OVER: &[TakeoverStep] = &[
     TakeoverStep::CutStream,
     TakeoverStep::Drain,
     TakeoverStep::FetchTail,
-    TakeoverStep::ApplyTail,
     TakeoverStep::StopApplying,
+    TakeoverStep::ApplyTail,
     TakeoverStep::AllowWrites,
     TakeoverStep::WriteEpoch,
     TakeoverStep::OpenGate,
@@ -345,6 +345,11 @@ impl Node {
         match (step, outcome(result)) {
             (TakeoverStep::PersistEpoch, Ok(_)) => {
                 takeover.recorded = true;
+                self.next_takeover_step();
+            }
+            (TakeoverStep::Drain, Ok(StepOutput::Position(applied))) => {
+                // The last report is older than the drain; what is fetched next must begin exactly here.
+                self.database.report.gtid = self.database.report.gtid.union(&applied);
                 self.next_takeover_step();
             }
             (TakeoverStep::FetchTail, Ok(StepOutput::Tail { transactions: 0 })) => {
