@@ -6,6 +6,7 @@
 pub mod fault;
 pub mod machine;
 pub mod network;
+mod provisional;
 pub mod record;
 pub mod run;
 pub mod server;
@@ -380,6 +381,23 @@ impl Pair {
         text
     }
 
+    /// Copies both nodes' logs and the clients' records out of the pair's folder, for a look at what went wrong.
+    fn keep_logs(&self, folder: &std::path::Path) {
+        let copy = |from: PathBuf, to: PathBuf| {
+            let made = fs::create_dir_all(&to);
+            let copied =
+                made.and_then(|()| std::process::Command::new("cp").arg("-a").arg(from).arg(to).status());
+            if let Err(error) = copied {
+                eprintln!("cannot keep logs in {}: {error}", folder.display());
+            }
+        };
+        for node in &self.nodes {
+            copy(node.disk.join("log"), folder.join(node.name));
+            copy(node.disk.join("var/lib/apd"), folder.join(node.name));
+        }
+        copy(self.record_path(0), folder.to_path_buf());
+    }
+
     fn write_state(&self) -> Result<()> {
         let mut machines: Vec<&Machine> = self.clients.iter().collect();
         machines.push(&self.switch.machine);
@@ -406,6 +424,9 @@ impl Drop for Pair {
         }
         for node in &mut self.nodes {
             node.machine.take();
+        }
+        if let Some(folder) = std::env::var_os("APD_LAB_KEEP_LOGS") {
+            self.keep_logs(&PathBuf::from(folder).join(&self.name));
         }
         self.clients.clear();
         self.switch.machine.power_off();

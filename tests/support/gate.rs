@@ -3,7 +3,7 @@
 //! The process is this very test binary, started again for one ignored test that runs `gate::run`: a real
 //! process to kill and to stop, without a configuration file.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it; a test may panic")]
 
 use crate::netns::{Lan, Namespace};
 use apd::config::checked::*;
