@@ -2,7 +2,6 @@
 
 use super::{NAME_REMEDY, Scene, is_name};
 use crate::config::checked::{Check, HttpProbe, Node, Probe, Timing};
-use crate::config::problem::Origin;
 use crate::config::typed::{self, CheckKind, Period, RoleWord};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -34,6 +34,9 @@ pub(super) struct Looks {
     starts_replica: bool,
 }
 
+/// A commit that takes less is slow, not stuck: disks pause for some hundred milliseconds now and then.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Database {
     /// Looks at everything; `Err` when the server did not answer.
     pub(super) async fn look(
@@ -170,7 +173,7 @@ impl Database {
         sessions: &[Fields],
     ) {
         report.detail = pulse.failure();
-        if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout)
+        if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout.max(WRITE_PATIENCE))
             && let Some(thread) = sessions.iter().find(|row| row.number("id") == Some(self.rows.id()))
         {
             let state = thread.text("state");
