@@ -269,6 +269,8 @@ impl Node {
             }
             TakeoverStep::OpenGate => {
                 let lease_end = self.open_until();
+                // Solo has no acknowledgement that would note it; without a note the activity would end at once.
+                self.lease.extend(lease_end);
                 Some((Step::Address(AddressStep::Open { epoch, lease_end }), second))
             }
             _ => None,

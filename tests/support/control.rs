@@ -8,7 +8,7 @@ use apd::decision::words::{Mode, Protection, Role};
 use apd::io::control_socket::{ControlHandle, ControlRequest, ControlServer, Snapshot};
 use apd::io::journal::{Journal, JournalHandle};
 use apd::wire::control::{
-    CheckStatus, Counters, Evidence, Explain, Match, NextDeadline, NodeState, PeerDatabase, ReplicaStatus,
+    CheckStatus, Counters, Evidence, Explain, Match, NextDeadline, NodeState, PeerDatabase, PeerStatus, ReplicaStatus,
     Rule, Status, meter,
 };
 use std::net::SocketAddr;
@@ -180,23 +180,7 @@ pub fn active_at(taken: Instant) -> Snapshot {
         took_ms: Some(2.5),
         counts: true,
     }];
-    let peer = &mut status.peer;
-    peer.state = NodeState::Standby;
-    peer.role = Some(Role::Standby);
-    peer.mode = Some(Mode::Ap);
-    peer.epoch = Some(7);
-    peer.r#match = Match::Match;
-    peer.heartbeat_age_ms = Some(40);
-    peer.advert_age_ms = Some(60);
-    peer.connected = true;
-    peer.fit = Some(true);
-    peer.why = "follows db1".to_owned();
-    peer.database = Some(PeerDatabase {
-        reachable: true,
-        writable: false,
-        replica_running: true,
-        gtid: "0-1-1042".to_owned(),
-    });
+    well_standby(&mut status.peer);
     status.protection.single_faults = meter(&status);
     let (explain, counters) = (explain(), counters());
     Snapshot { status, explain, counters, taken, lease_end: Some(taken + Duration::from_millis(430)) }
@@ -232,6 +216,25 @@ fn counters() -> Counters {
         heartbeat_age_ms: [("stream".to_owned(), 900)].into(),
         config_hash: 0xfeed,
     }
+}
+
+fn well_standby(peer: &mut PeerStatus) {
+    peer.state = NodeState::Standby;
+    peer.role = Some(Role::Standby);
+    peer.mode = Some(Mode::Ap);
+    peer.epoch = Some(7);
+    peer.r#match = Match::Match;
+    peer.heartbeat_age_ms = Some(40);
+    peer.advert_age_ms = Some(60);
+    peer.connected = true;
+    peer.fit = Some(true);
+    peer.why = "follows db1".to_owned();
+    peer.database = Some(PeerDatabase {
+        reachable: true,
+        writable: false,
+        replica_running: true,
+        gtid: "0-1-1042".to_owned(),
+    });
 }
 
 /// The same pair after db1 has died: this node, db2, serves alone, and its replica is gone.
