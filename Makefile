@@ -44,13 +44,14 @@ clippy:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
+# The examples in the documentation first, so that the closing lines are those of the test runner.
 unit: tools
+	$(CARGO) test --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  echo "$(CARGO) nextest run"; $(CARGO) nextest run --locked --no-fail-fast; \
 	else \
-	  echo "$(CARGO) test"; $(CARGO) test --locked --no-fail-fast -- --test-threads=1; \
+	  echo "$(CARGO) test"; $(CARGO) test --locked --no-fail-fast --bins --lib --tests -- --test-threads=1; \
 	fi
-	$(CARGO) test --locked --doc
 
 # Each fault RUNS times with apd and with the three keepalived set-ups; writes the table into docs/performance.md.
 bench: tools build

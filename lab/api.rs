@@ -44,16 +44,24 @@ impl Database {
     /// Runs `work` on a kept connection; a connection that fails or is slow is not kept.
     async fn query(&self, sql: String) -> Result<Option<u32>> {
         let work = async {
-            let kept = self.idle.lock().await.pop();
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => Conn::new(self.options.clone()).await?,
-            };
+            let mut connection = self.connection().await?;
             let row = connection.query_first(sql).await?;
             self.idle.lock().await.push(connection);
             anyhow::Ok(row)
         };
         tokio::time::timeout(Duration::from_secs(2), work).await.context("the database does not answer")?
+    }
+}
+
+impl Database {
+    /// A kept connection that still answers, or a new one: kept ones may have been killed by a change of roles.
+    async fn connection(&self) -> Result<Conn> {
+        while let Some(mut kept) = self.idle.lock().await.pop() {
+            if kept.ping().await.is_ok() {
+                return Ok(kept);
+            }
+        }
+        Ok(Conn::new(self.options.clone()).await?)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::pair::setup::{Setup, apctl, apctl_code, status};
 use crate::pair::tools::{Tools, now_ns};
-use crate::pair::{Pair, record, wait};
+use crate::pair::{Pair, Plan, record, wait};
 
 /// The exit code of `apctl` for "refused because unsafe".
 const REFUSED: i32 = 6;
@@ -38,7 +38,7 @@ fn perform(tools: &Tools) -> Result<Ending> {
         began,
         "two nodes, a switch and a client in network namespaces; MariaDB, an API and apd on each node",
     );
-    let mut pair = Pair::up(tools, Setup::ApdDefault)?;
+    let mut pair = Pair::up(tools, &Plan::new(Setup::ApdDefault))?;
     let active = pair.wait_serving(PATIENCE)?;
     let (old, new) = (pair.nodes[active].name, pair.nodes[1 - active].name);
     say(

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::pair::Pair;
 use crate::pair::setup::Setup;
 use crate::pair::tools::Tools;
+use crate::pair::{Pair, Plan};
 
 /// Clock ticks of `/proc/PID/stat` in a second; 100 on every Linux that Rust's std runs on.
 const TICKS: f64 = 100.0;
@@ -32,7 +32,7 @@ pub struct Cost {
 
 /// Brings a pair up, lets the clients fall silent, and measures for `span`.
 pub fn measure(tools: &Tools, setup: Setup, span: Duration) -> Result<Vec<Cost>> {
-    let pair = Pair::up(tools, setup)?;
+    let pair = Pair::up(tools, &Plan::new(setup))?;
     let active = pair.wait_serving(Duration::from_secs(10))?;
     pair.stop_writers()?;
     std::thread::sleep(Duration::from_secs(3));

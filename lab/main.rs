@@ -19,7 +19,7 @@ use pair::fault::Fault;
 use pair::machine::Machine;
 use pair::setup::Setup;
 use pair::tools::Tools;
-use pair::{Pair, run, sweep};
+use pair::{Pair, Plan, run, sweep};
 
 /// The two-node laboratory.
 #[derive(Parser)]
@@ -140,7 +140,7 @@ fn carry_out(arguments: Arguments) -> Result<ExitCode> {
             println!("{}", serde_json::to_string_pretty(&costs)?);
         }
         Verb::Up { name, setup } => {
-            let pair = Pair::up_named(&tools()?, setup, &name, true)?;
+            let pair = Pair::up(&tools()?, &Plan { name, persist: true, ..Plan::new(setup) })?;
             println!("{}", serde_json::to_string_pretty(&pair.state())?);
             pair.leave();
         }

@@ -8,14 +8,14 @@ use anyhow::{Context, Result, ensure};
 use crate::pair::fault::Fault;
 use crate::pair::setup::{Setup, apctl, status};
 use crate::pair::tools::{Tools, now_ns};
-use crate::pair::{Pair, record, wait};
+use crate::pair::{Pair, Plan, record, wait};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the rounds; an error tells the round.
 pub fn run(tools: &Tools, setup: Setup, rounds: u32) -> Result<()> {
     ensure!(setup.is_apd(), "keepalived does not return to redundancy by itself: nothing to repeat");
-    let mut pair = Pair::up(tools, setup)?;
+    let mut pair = Pair::up(tools, &Plan::new(setup))?;
     let (mut planned, mut failed) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         let context = || format!("in round {round}");

@@ -50,14 +50,18 @@ async fn forbidding_does_not_wait_behind_a_long_statement_and_ends_every_client(
     })
     .await;
     let begun = Instant::now();
-    ok(&pair.on_a, DatabaseStep::ForbidWrites).await;
+    let r = pair.on_a.perform(&DatabaseStep::ForbidWrites, LONG).await;
+    assert_eq!(r, StepResult::Ok(StepOutput::Done), "{}", pair.a.error_log());
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(1500), "{took:?}");
     assert!(long.await.unwrap().is_err(), "the client must not be told that it succeeded");
     assert!(attempt(&mut idle, "COMMIT").await.is_err());
     assert_eq!(pair.a.value("@@global.read_only").await, "1");
     assert_eq!(rows_of(&pair.a).await, 1000);
-    assert_eq!(pair.a.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'").await, "0");
+    assert_eq!(
+        pair.a.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'").await,
+        "0"
+    );
     pair.caught_up().await;
 }
 
@@ -72,10 +76,8 @@ async fn an_abandoned_statement_is_killed_in_the_server() {
     let result = pair.on_b.perform(&step, Duration::from_millis(300)).await;
     assert_eq!(result, StepResult::TimedOut);
     assert!(begun.elapsed() < Duration::from_millis(600));
-    let abandoned = tokio::time::timeout(
-        Duration::from_millis(50),
-        pair.on_b.perform(&step, Duration::from_secs(60)),
-    );
+    let abandoned =
+        tokio::time::timeout(Duration::from_millis(50), pair.on_b.perform(&step, Duration::from_secs(60)));
     assert!(abandoned.await.is_err());
     eventually("nothing of it is left in the server", || async {
         pair.b.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE '%MASTER_GTID_WAIT%' AND ID <> CONNECTION_ID()").await == "0"
@@ -133,7 +135,10 @@ async fn a_takeover_forgets_the_primary_and_writes_its_epoch() {
     ok(&pair.on_b, DatabaseStep::ForgetPrimary).await;
     ok(&pair.on_b, DatabaseStep::ForgetPrimary).await;
     assert!(pair.b.sql("SHOW ALL SLAVES STATUS").await.is_empty());
-    assert_eq!(pair.b.value("SELECT CONCAT(number, '-', node, ' ', reason) FROM apd.epoch").await, "7-2 the peer's silence");
+    assert_eq!(
+        pair.b.value("SELECT CONCAT(number, '-', node, ' ', reason) FROM apd.epoch").await,
+        "7-2 the peer's silence"
+    );
     let position = pair.a.state().await;
     ok(&pair.on_a, DatabaseStep::Follow { position: Some(position), own_tail_lost: false }).await;
     pair.b.sql("INSERT INTO shop.orders (text) VALUES ('new primary')").await;
@@ -153,9 +158,16 @@ async fn a_freeze_pauses_commits_and_a_thaw_leaves_clients_unharmed() {
     let mut client = pair.a.session("app", "app").await;
     let StepOutput::Position(frozen) = ok(&pair.on_a, DatabaseStep::Freeze).await else { panic!() };
     let writing =
-        tokio::spawn(async move { attempt(&mut client, "INSERT INTO shop.orders (text) VALUES ('x')").await });
+        tokio::spawn(
+            async move { attempt(&mut client, "INSERT INTO shop.orders (text) VALUES ('x')").await },
+        );
     eventually("the commit waits", || async {
-        pair.a.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for backup lock'").await == "1"
+        pair.a
+            .value(
+                "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for backup lock'",
+            )
+            .await
+            == "1"
     })
     .await;
     assert_eq!(pair.a.value("@@global.gtid_binlog_pos").await, frozen.to_string());

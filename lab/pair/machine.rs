@@ -92,7 +92,7 @@ impl Machine {
         let mut command = self.tools.command("nsenter");
         command
             .arg(format!("--target={}", self.process))
-            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--wd=/", "--", program])
+            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd=/", "--", program])
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }

@@ -6,6 +6,7 @@
 pub mod fault;
 pub mod machine;
 pub mod network;
+mod provisional;
 pub mod record;
 pub mod run;
 pub mod server;
@@ -50,6 +51,26 @@ impl Node {
     }
 }
 
+/// What a pair is to be.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What holds it together.
+    pub setup: Setup,
+    /// Its unique name.
+    pub name: String,
+    /// Whether it outlives this process.
+    pub persist: bool,
+    /// The configuration of `apd`, if it is not the set-up's own.
+    pub configuration: Option<String>,
+}
+
+impl Plan {
+    /// A pair with a name of its own that ends with this process.
+    pub fn new(setup: Setup) -> Self {
+        Self { setup, name: Pair::unique_name(), persist: false, configuration: None }
+    }
+}
+
 /// A running pair.
 pub struct Pair {
     /// Its unique name.
@@ -76,7 +97,9 @@ impl Pair {
     }
 
     /// Builds machines and cables, nothing runs on them yet.
-    pub fn build(tools: &Tools, setup: Setup, name: &str, persist: bool) -> Result<Self> {
+    pub fn build(tools: &Tools, plan: &Plan) -> Result<Self> {
+        let Plan { setup, name, persist, configuration } = plan;
+        let (setup, persist) = (*setup, *persist);
         tools.require(&["mariadbd", "mariadb", "mariadb-install-db", "nft", "ip", "nsenter", "unshare"])?;
         sweep::stale();
         let folder = sweep::folder(name);
@@ -111,7 +134,7 @@ impl Pair {
             let disk = pair.nodes[index].disk.clone();
             let extra = setup.server_extra(tools, index)?;
             server::install(tools, &disk, setup.template(), index as u8 + 1, extra.as_deref())?;
-            setup.install(tools, &disk, index)?;
+            setup.install(tools, &disk, index, configuration.as_deref())?;
             fs::create_dir_all(disk.join("log"))?;
             pair.plug_in(index)?;
         }
@@ -120,26 +143,25 @@ impl Pair {
     }
 
     /// Builds a pair and brings it into service: the first node active, the second following, writers on.
-    pub fn up(tools: &Tools, setup: Setup) -> Result<Self> {
-        Self::up_named(tools, setup, &Self::unique_name(), false)
-    }
-
-    /// As [`Pair::up`], with a name; a pair that persists outlives this process.
-    pub fn up_named(tools: &Tools, setup: Setup, name: &str, persist: bool) -> Result<Self> {
-        let pair = Self::build(tools, setup, name, persist)?;
-        pair.start_servers()?;
-        let machines = [pair.nodes[0].machine()?, pair.nodes[1].machine()?];
-        let disks = [pair.nodes[0].disk.as_path(), pair.nodes[1].disk.as_path()];
-        setup.bootstrap(tools, [(machines[0], disks[0]), (machines[1], disks[1])])?;
-        pair.start_apis()?;
+    pub fn up(tools: &Tools, plan: &Plan) -> Result<Self> {
+        let pair = Self::build(tools, plan)?;
+        pair.prepare()?;
         for index in 0..2 {
             pair.start_daemon(index)?;
         }
         pair.start_writers()?;
         pair.wait_serving(PATIENCE).with_context(|| pair.logs())?;
         pair.wait_redundant(PATIENCE).with_context(|| pair.logs())?;
-        pair.write_state()?;
         Ok(pair)
+    }
+
+    /// Everything before the daemons: servers, accounts and replication, the APIs.
+    pub fn prepare(&self) -> Result<()> {
+        self.start_servers()?;
+        let machines = [self.nodes[0].machine()?, self.nodes[1].machine()?];
+        let disks = [self.nodes[0].disk.as_path(), self.nodes[1].disk.as_path()];
+        self.setup.bootstrap(&self.tools, [(machines[0], disks[0]), (machines[1], disks[1])])?;
+        self.start_apis()
     }
 
     /// Powers a node's machine on and plugs its cable in; nothing is started on it.
@@ -259,6 +281,11 @@ impl Pair {
         Ok(())
     }
 
+    /// The machine of the client that follows the address.
+    pub fn client(&self) -> &Machine {
+        &self.clients[0]
+    }
+
     /// Stops the writers; their records are complete afterwards.
     pub fn stop_writers(&self) -> Result<()> {
         for client in &self.clients {
@@ -354,6 +381,23 @@ impl Pair {
         text
     }
 
+    /// Copies both nodes' logs and the clients' records out of the pair's folder, for a look at what went wrong.
+    fn keep_logs(&self, folder: &std::path::Path) {
+        let copy = |from: PathBuf, to: PathBuf| {
+            let made = fs::create_dir_all(&to);
+            let copied =
+                made.and_then(|()| std::process::Command::new("cp").arg("-a").arg(from).arg(to).status());
+            if let Err(error) = copied {
+                eprintln!("cannot keep logs in {}: {error}", folder.display());
+            }
+        };
+        for node in &self.nodes {
+            copy(node.disk.join("log"), folder.join(node.name));
+            copy(node.disk.join("var/lib/apd"), folder.join(node.name));
+        }
+        copy(self.record_path(0), folder.to_path_buf());
+    }
+
     fn write_state(&self) -> Result<()> {
         let mut machines: Vec<&Machine> = self.clients.iter().collect();
         machines.push(&self.switch.machine);
@@ -380,6 +424,9 @@ impl Drop for Pair {
         }
         for node in &mut self.nodes {
             node.machine.take();
+        }
+        if let Some(folder) = std::env::var_os("APD_LAB_KEEP_LOGS") {
+            self.keep_logs(&PathBuf::from(folder).join(&self.name));
         }
         self.clients.clear();
         self.switch.machine.power_off();

@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::record;
 use super::setup::Setup;
 use super::tools::{Tools, now_ns};
-use super::{Pair, wait};
+use super::{Pair, Plan, wait};
 
 /// Steady service before the fault.
 const WARM: Duration = Duration::from_millis(1_000);
@@ -53,7 +53,7 @@ pub struct Report {
 
 /// Builds a pair, lets one fault happen, and reports.
 pub fn run(tools: &Tools, setup: Setup, fault: Fault) -> Result<Report> {
-    let mut pair = Pair::up(tools, setup)?;
+    let mut pair = Pair::up(tools, &Plan::new(setup))?;
     watch(&mut pair, fault)
 }
 

@@ -119,6 +119,7 @@ impl Template {
             .args([
                 "--no-defaults",
                 "--user=root",
+                "--force", // no need that the host can resolve its own name
                 "--skip-test-db",
                 "--auth-root-authentication-method=socket",
             ])
@@ -177,7 +178,9 @@ pub fn wait_ready(node: &Machine, disk: &Path, limit: Duration) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            let log = fs::read_to_string(disk.join("log/mysqld.log")).unwrap_or_default();
+            let log = ["log/mysqld.log", "log/mysqld.out"]
+                .map(|name| fs::read_to_string(disk.join(name)).unwrap_or_default())
+                .join("\n");
             let tail: Vec<&str> = log.lines().rev().take(8).collect();
             bail!("mariadbd on {} does not answer: {}", node.name, tail.join(" / "));
         }

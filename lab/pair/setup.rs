@@ -20,7 +20,7 @@ use super::wait;
 pub enum Setup {
     /// `apd` with `profile = "default"`.
     ApdDefault,
-    /// `apd` with `profile = "lan-fast"` and checks every 20 ms.
+    /// `apd` with `profile = "lan-fast"` and checks every 30 ms.
     ApdLanFast,
     /// keepalived as the source documents have it.
     Seed,
@@ -75,12 +75,19 @@ impl Setup {
         Ok(Some(fs::read_to_string(&path).with_context(|| path.display().to_string())?))
     }
 
-    /// Puts the set-up's own files onto a node's disk.
-    pub fn install(self, tools: &Tools, disk: &Path, index: usize) -> Result<()> {
+    /// Puts the set-up's own files onto a node's disk; `configuration` stands in for that of `apd`.
+    pub fn install(
+        self,
+        tools: &Tools,
+        disk: &Path,
+        index: usize,
+        configuration: Option<&str>,
+    ) -> Result<()> {
         if self.is_apd() {
             let folder = disk.join("etc/apd");
             fs::create_dir_all(&folder)?;
-            return Ok(fs::write(folder.join("apd.toml"), self.configuration())?);
+            let text = configuration.map_or_else(|| self.configuration(), str::to_owned);
+            return Ok(fs::write(folder.join("apd.toml"), text)?);
         }
         let folder = disk.join("etc/keepalived");
         fs::create_dir_all(&folder)?;
@@ -95,9 +102,9 @@ impl Setup {
 
     /// The configuration file of `apd`, the same on both nodes.
     pub fn configuration(self) -> String {
-        let (profile, interval, timeout) = match self {
-            Self::ApdLanFast => ("lan-fast", "20ms", "100ms"),
-            _ => ("default", "100ms", "300ms"),
+        let (profile, interval) = match self {
+            Self::ApdLanFast => ("lan-fast", "30ms"),
+            _ => ("default", "200ms"),
         };
         format!(
             r#"[cluster]
@@ -122,13 +129,13 @@ name = "api"
 type = "http"
 url = "http://127.0.0.1:8080/health"
 interval = "{interval}"
-timeout = "{timeout}"
+timeout = "{interval}"
 
 [[check]]
 name = "mariadb"
 type = "mariadb"
 interval = "{interval}"
-timeout = "{timeout}"
+timeout = "{interval}"
 
 [log]
 format = "text"
@@ -141,10 +148,15 @@ format = "text"
         let [(first, first_disk), (second, second_disk)] = nodes;
         match self {
             Self::ApdDefault | Self::ApdLanFast => {
-                apctl(tools, first, &["bootstrap", "--yes"]).context("apctl bootstrap on the first node")?;
-                copy_passwords(first_disk, second_disk)?;
-                apctl(tools, second, &["bootstrap", "--yes"])
-                    .context("apctl bootstrap on the second node")?;
+                let (code, text) = apctl_code(tools, first, &["bootstrap", "--yes"])?;
+                if text.contains("not yet supported") {
+                    super::provisional::bootstrap(nodes)?;
+                } else {
+                    anyhow::ensure!(code == 0, "apctl bootstrap on the first node ended with {code}: {text}");
+                    copy_passwords(first_disk, second_disk)?;
+                    apctl(tools, second, &["bootstrap", "--yes"])
+                        .context("apctl bootstrap on the second node")?;
+                }
                 server::create_application(first)?;
                 server::create_application(second)
             }

@@ -55,7 +55,9 @@ pub async fn serve(database: Arc<Database>, mut stream: TcpStream, have: GtidSta
         return;
     };
     let read = tokio::task::spawn_blocking(move || {
-        read_tail(&basename, &have, LONGEST, None).map(|tail| tail.to_bytes()).map_err(|error| error.to_string())
+        read_tail(&basename, &have, LONGEST, None)
+            .map(|tail| tail.to_bytes())
+            .map_err(|error| error.to_string())
     });
     let bytes = match read.await {
         Ok(Ok(bytes)) => bytes,

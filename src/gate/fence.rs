@@ -4,12 +4,12 @@
 //! Everything is bounded, and a new activity cancels it: a fence of the lost lease must not close the
 //! database of the next one.
 
-use crate::config::checked::{MariaDb, MariaDbEndpoint};
+use crate::config::checked::MariaDb;
 use crate::decision::words::Epoch;
+use crate::io::mariadb::endpoint_options;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder};
+use mysql_async::{Conn, OptsBuilder};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use secrecy::ExposeSecret;
 use std::cell::Cell;
 use std::future::Future;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -178,21 +178,8 @@ fn statement(file: &str) -> String {
     lines.join(" ")
 }
 
-fn options(database: &MariaDb) -> Opts {
-    let password = database.password.as_ref().map(|password| password.expose_secret().to_owned());
-    let builder = OptsBuilder::default()
-        .user(Some(database.user.clone()))
-        .pass(password)
-        .prefer_socket(false)
-        .max_allowed_packet(Some(1024 * 1024))
-        .wait_timeout(Some(60));
-    match &database.endpoint {
-        MariaDbEndpoint::Socket(path) => builder.socket(Some(path.display().to_string())),
-        MariaDbEndpoint::Tcp(address) => {
-            builder.ip_or_hostname(address.ip().to_string()).tcp_port(address.port())
-        }
-    }
-    .into()
+fn options(database: &MariaDb) -> OptsBuilder {
+    endpoint_options(&database.endpoint, &database.user, database.password.as_ref())
 }
 
 #[cfg(test)]

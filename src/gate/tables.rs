@@ -5,6 +5,7 @@
 //! a text are one transaction of the kernel.
 
 use super::plan::Plan;
+use crate::io::sys;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
@@ -164,6 +165,10 @@ pub fn run_nft(text: &str) -> Result<(), TablesError> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(TablesError::Missing)?;
+    // The gate's thread waits for it, and meanwhile no lease is written.
+    if let Some(priority) = sys::realtime_priority() {
+        sys::make_child_realtime(child.id(), priority);
+    }
     if let Some(mut input) = child.stdin.take() {
         // A few kilobytes, less than a pipe holds; whether `nft` liked them shows in its end.
         let _ = input.write_all(text.as_bytes());

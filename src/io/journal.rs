@@ -20,7 +20,7 @@ use crate::wire::control::HistoryEntry;
 use file::JournalFile;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -89,6 +89,8 @@ struct Shared {
     /// Recorded and not yet on disk. Only the task and readers lock it, never a recorder.
     pending: Mutex<VecDeque<Entry>>,
     dropped: AtomicU64,
+    /// The task has opened, or failed to open, the file at least once: it can be looked into.
+    tried: AtomicBool,
     problem: watch::Sender<Option<String>>,
 }
 
@@ -125,6 +127,7 @@ impl Journal {
             path: path.into(),
             pending: Mutex::new(VecDeque::new()),
             dropped: AtomicU64::new(0),
+            tried: AtomicBool::new(false),
             problem: watch::Sender::new(None),
         });
         let writer = Writer {
@@ -175,8 +178,13 @@ impl JournalHandle {
         &self.shared.path
     }
 
-    /// What waits in memory, as it will be read, with ids that go on after `last`.
-    fn waiting(&self, last: i64) -> Vec<HistoryEntry> {
+    /// What waits in memory while the disk does not take it (or has not been tried: `begun` is false), as it
+    /// will be read, with ids that go on after `last`. Otherwise it is on its way to the disk, and a reader
+    /// might see it twice.
+    fn waiting(&self, begun: bool, last: i64) -> Vec<HistoryEntry> {
+        if begun && self.shared.problem.borrow().is_none() {
+            return Vec::new();
+        }
         let pending = self.shared.pending();
         (last + 1..).zip(pending.iter()).map(|(id, entry)| entry.as_read(id)).collect()
     }
@@ -267,6 +275,7 @@ impl Writer {
                 }
             }
         };
+        shared.tried.store(true, Ordering::Release);
         match &result {
             Ok(()) => tell(&self.shared, None),
             Err(error) => {

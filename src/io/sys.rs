@@ -98,6 +98,16 @@ pub fn realtime_priority() -> Option<i32> {
     (result == 0).then_some(parameters.sched_priority)
 }
 
+/// Makes another process of ours real-time, one that the calling thread waits for: what a real-time thread
+/// starts begins as an ordinary one. False where that is refused, or the process is gone.
+pub fn make_child_realtime(process: u32, priority: i32) -> bool {
+    let Ok(process) = i32::try_from(process) else { return false };
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: the call reads `parameters`, which lives across it; a process id is a plain number, and one
+    // that no longer exists is refused.
+    unsafe { libc::sched_setscheduler(process, libc::SCHED_RR, &parameters) == 0 }
+}
+
 /// Keeps every page of the process, present and future, in memory once it was touched (mlockall(2)).
 ///
 /// Fails with EPERM or ENOMEM without CAP_IPC_LOCK beyond RLIMIT_MEMLOCK. ONFAULT, because without it the

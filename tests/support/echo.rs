@@ -1,6 +1,6 @@
 //! A server that sends back what it gets, and a client that measures how long it does.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it; a test may panic")]
 
 use crate::netns::Namespace;
 use apd::decision::time::Instant;
@@ -62,8 +62,9 @@ pub fn answers(stream: &mut TcpStream, limit: Duration) -> std::io::Result<()> {
 /// How a connection in use ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// When the last answer came.
-    pub last_answer: Instant,
+    /// When that was sent which was answered last. What the client's thread waits for the processor after
+    /// that does not count: the gate let the answer through no earlier.
+    pub last_answered: Instant,
     /// When the end was seen.
     pub seen: Instant,
     /// What was seen.
@@ -73,13 +74,44 @@ pub struct Ended {
 /// Uses a connection without pause until it ends, or no answer comes for `silence`.
 pub fn use_until_end(mut stream: TcpStream, silence: Duration) -> JoinHandle<Ended> {
     std::thread::spawn(move || {
-        let mut last_answer = Instant::ZERO;
+        let mut last_answered = Instant::ZERO;
         loop {
+            let sent = clock::now();
             match answers(&mut stream, silence) {
-                Ok(()) => last_answer = clock::now(),
-                Err(error) => return Ended { last_answer, seen: clock::now(), error: error.kind() },
+                Ok(()) => last_answered = sent,
+                Err(error) => return Ended { last_answered, seen: clock::now(), error: error.kind() },
             }
             std::thread::sleep(Duration::from_millis(1));
         }
     })
+}
+
+/// Listens and, without being asked, tells each client the time over and over.
+pub fn tell_time(namespace: &Namespace, port: u16) {
+    let (ready, started) = std::sync::mpsc::channel();
+    namespace.spawn(move || {
+        let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
+        ready.send(()).unwrap();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_nodelay(true).unwrap();
+            std::thread::spawn(move || {
+                while stream.write_all(&clock::now().0.to_be_bytes()).is_ok() {
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+            });
+        }
+    });
+    started.recv().unwrap();
+}
+
+/// The newest time that arrives before `silence`: both ends read one clock, so nothing blurs it.
+pub fn newest_time(mut stream: TcpStream, silence: Duration) -> Instant {
+    stream.set_read_timeout(Some(silence)).unwrap();
+    let mut newest = Instant::ZERO;
+    let mut time = [0; 8];
+    while stream.read_exact(&mut time).is_ok() {
+        newest = Instant(u64::from_be_bytes(time));
+    }
+    newest
 }

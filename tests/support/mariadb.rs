@@ -26,7 +26,9 @@ pub fn find_tool(name: &str) -> PathBuf {
         .chain(["/usr/sbin".into(), "/usr/bin".into(), unpacked.join("sbin"), unpacked.join("bin")])
         .map(|folder| folder.join(name))
         .find(|candidate| candidate.is_file())
-        .unwrap_or_else(|| panic!("{name} is neither in PATH nor in {}: run `make tools`", unpacked.display()))
+        .unwrap_or_else(|| {
+            panic!("{name} is neither in PATH nor in {}: run `make tools`", unpacked.display())
+        })
 }
 
 /// `--basedir` where the server was unpacked instead of installed.
@@ -88,36 +90,61 @@ impl Server {
         let place = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("apd-db-").tempdir_in(place).unwrap();
         copy_folder(&template(), &folder.path().join("data"));
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut server = Server { id, port, folder, options, child: None };
-        server.begin().await;
-        server
+        let mut server = Server { id, port: 0, folder, options, child: None };
+        for _ in 0..5 {
+            // Somebody else may take the port before the server does.
+            server.port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+            if server.try_begin().await {
+                return server;
+            }
+        }
+        panic!("the server did not start: {}", server.error_log());
     }
 
     /// Starts it again after `kill9` or `shutdown`.
     pub async fn begin(&mut self) {
+        assert!(self.try_begin().await, "the server did not start: {}", self.error_log());
+    }
+
+    async fn try_begin(&mut self) -> bool {
         let tool = find_tool("mariadbd");
         let folder = self.folder.path();
         let mut command = Command::new(&tool);
         command.args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1"]);
         command.arg(format!("--datadir={}", folder.join("data").display()));
         command.args(base_of(&tool).map(|base| format!("--basedir={}", base.display())));
+        // Never a shared one: a server deletes every temporary table of others in it when it starts.
+        std::fs::create_dir_all(folder.join("tmp")).unwrap();
+        command.arg(format!("--tmpdir={}", folder.join("tmp").display()));
         command.arg(format!("--socket={}", self.socket().display()));
         command.arg(format!("--pid-file={}", folder.join("pid").display()));
         command.arg(format!("--log-error={}", folder.join("error.log").display()));
         command.args([format!("--port={}", self.port), format!("--server-id={}", self.id)]);
         command.args(["--log-bin=bin", "--relay-log=relay", "--log-slave-updates", "--binlog-format=ROW"]);
-        command.args(["--gtid-strict-mode=1", "--read-only=1", "--skip-slave-start", "--slave-net-timeout=3"]);
-        command.args(["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--performance-schema=0"]);
+        command.args([
+            "--gtid-strict-mode=1",
+            "--read-only=1",
+            "--skip-slave-start",
+            "--slave-net-timeout=3",
+        ]);
+        command.args([
+            "--innodb-buffer-pool-size=32M",
+            "--innodb-log-file-size=8M",
+            "--performance-schema=0",
+        ]);
         command.args(["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1", "--slave-parallel-threads=4"]);
         command.args(&self.options).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.try_root().await.is_none() {
-            assert!(Instant::now() < deadline, "the server did not start: {}", self.error_log());
+            let ended = self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some());
+            if ended || Instant::now() > deadline {
+                return false;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        true
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -269,7 +296,8 @@ impl Pair {
         let on_b = std::sync::Arc::new(apd::io::mariadb::Database::connect(b.settings(2, a.address())));
         let pair = Pair { a, b, on_a, on_b };
         ok(&pair.on_a, DatabaseStep::AllowWrites).await;
-        ok(&pair.on_b, DatabaseStep::Follow { position: Some(GtidState::default()), own_tail_lost: false }).await;
+        ok(&pair.on_b, DatabaseStep::Follow { position: Some(GtidState::default()), own_tail_lost: false })
+            .await;
         pair.a
             .sql(
                 "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY AUTO_INCREMENT, text VARCHAR(50));
@@ -283,7 +311,8 @@ impl Pair {
 
     /// Waits until `b` has applied all that `a` has.
     pub async fn caught_up(&self) {
-        eventually("the replica has caught up", || async { self.a.state().await == self.b.state().await }).await;
+        eventually("the replica has caught up", || async { self.a.state().await == self.b.state().await })
+            .await;
     }
 }
 
@@ -307,5 +336,13 @@ pub async fn fails(database: &Database, step: DatabaseStep) -> String {
     match database.perform(&step, LONG).await {
         StepResult::Failed(reason) => reason,
         other => panic!("{step:?}: {other:?}"),
+    }
+}
+
+impl Pair {
+    /// Waits until `b` has applied what `a` has now, while `a` goes on.
+    pub async fn caught_up_soon(&self) {
+        let state = self.a.state().await;
+        eventually("the replica has come this far", || async { self.b.state().await.covers(&state) }).await;
     }
 }

@@ -22,7 +22,7 @@ pub fn render(explain: &Explain, output: &Output) -> String {
         let mut rows = table(output);
         for evidence in &explain.evidence {
             let age = evidence.age_ms.map(|age| format!("{} ago", span(age))).unwrap_or_default();
-            rows.add_row([format!("  {}", clean(&evidence.name)), clean(&evidence.value), age]);
+            rows.add_row([clean(&evidence.name), clean(&evidence.value), age]);
         }
         page.push_str(&text(&rows));
     }

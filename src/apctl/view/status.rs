@@ -182,7 +182,7 @@ fn protection(status: &Status, output: &Output) -> String {
     let mut faults = table(output);
     for fault in &protection.single_faults {
         let loss = if fault.data_loss == "none" { "no write lost" } else { "writes may be lost" };
-        faults.add_row([format!("  {}", clean(&fault.fault)), clean(&fault.outcome), loss.to_owned()]);
+        faults.add_row([clean(&fault.fault), clean(&fault.outcome), loss.to_owned()]);
     }
     if !protection.single_faults.is_empty() {
         page.push_str(&text(&faults));

@@ -7,10 +7,8 @@ use std::net::Ipv4Addr;
 use tokio::time::Instant;
 
 /// Files of `sql/schema`, oldest first; the version is the place in this list, counted from 1.
-const VERSIONS: [(&str, &str); 1] = [(
-    "schema/0001_heartbeat_and_ledger",
-    include_str!("../../../sql/schema/0001_heartbeat_and_ledger.sql"),
-)];
+const VERSIONS: [(&str, &str); 1] =
+    [("schema/0001_heartbeat_and_ledger", include_str!("../../../sql/schema/0001_heartbeat_and_ledger.sql"))];
 
 /// Who is to exist on a server.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use super::ledger::{epoch_of, newest_epoch};
 use super::session::{Failure, Fields, Session};
 use super::statement::{quote, statement};
-use super::writes::{kill_clients, read_only_value};
-use super::{Database, Positions};
+use super::writes::read_only_value;
+use super::{Database, Positions, clients};
 use crate::decision::action::{Comparison, StepOutput, StepResult};
 use crate::decision::gtid::{Gtid, GtidState, Missing};
 use std::collections::BTreeMap;
@@ -128,10 +128,10 @@ impl Database {
         let open = || Session::open(self.settings.remote(), until);
         let (forbidding, killing) = tokio::join!(open(), open());
         let (mut forbidding, mut killing) = (forbidding?, killing?);
-        let (forbid, kill) = (statement!("forbid_writes"), kill_clients(&self.settings, u64::MAX));
+        let forbid = statement!("forbid_writes");
         let kills = async {
             loop {
-                if let Err(failure) = killing.rows(&kill, until).await {
+                if let Err(failure) = self.end_clients_over_there(&mut killing, until).await {
                     break failure;
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -141,12 +141,21 @@ impl Database {
             outcome = forbidding.rows(&forbid, until) => outcome.map(|_| ())?,
             failure = kills => return Err(failure),
         }
-        forbidding.rows(&kill, until).await?;
+        self.end_clients_over_there(&mut forbidding, until).await?;
         let rows = forbidding.rows(&statement!("read_only"), until).await?;
         if !rows.first().is_some_and(read_only_value) {
             return Err(Failure::Other("the peer's server is not read-only after `read_only=1`".into()));
         }
         Ok(())
+    }
+
+    async fn end_clients_over_there(&self, session: &mut Session, until: Instant) -> Result<(), Failure> {
+        let rows = session.rows(&clients::sessions(), until).await?;
+        let ids: Vec<u64> = clients::clients(&self.settings, &rows).map(|client| client.id).collect();
+        match clients::kill(&ids) {
+            Some(kill) => session.rows(&kill, until).await.map(|_| ()),
+            None => Ok(()),
+        }
     }
 }
 

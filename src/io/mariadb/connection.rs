@@ -197,6 +197,17 @@ impl Owner {
         until: Option<Instant>,
     ) -> Result<Vec<Fields>, Failure> {
         self.check(until).await;
+        match self.send(statement, until).await {
+            // The server was started anew since: the statement never reached anybody.
+            Err(Failure::Lost { sent: false, .. }) => {
+                self.discard();
+                self.send(statement, until).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn send(&mut self, statement: &Statement, until: Option<Instant>) -> Result<Vec<Fields>, Failure> {
         if self.session.is_none() {
             self.connect_by(until).await?;
         }

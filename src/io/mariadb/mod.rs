@@ -6,6 +6,8 @@
 //! parked so that its end tells of the server's death.
 
 pub mod accounts;
+mod clients;
+pub mod clone;
 mod compare;
 mod connection;
 mod files;

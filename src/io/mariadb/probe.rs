@@ -1,13 +1,15 @@
 //! One look at the server, as a `DatabaseReport`.
 
+use super::clients::{self, Client, host_matches};
 use super::files::Disks;
 use super::heartbeat::Pulse;
 use super::replica::{Replica, replica};
 use super::session::{Failure, Fields};
-use super::statement::{quote, statement};
+use super::statement::statement;
 use super::writes::read_only_value;
 use super::{Database, Positions};
 use crate::decision::event::{DatabaseReport, ReplicaReport};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,13 +26,16 @@ pub(super) struct Looks {
     disks: Option<Disks>,
     /// Connection on which the last look was made: another one may mean another run of the server.
     connection: u32,
-    /// When the last look succeeded.
-    seen: Option<Instant>,
+    /// When the server was started, to about a second.
+    started: Option<Instant>,
     /// `read_only` was not set when the server started.
     starts_writable: bool,
     /// The replica ran by itself after a start of the server.
     starts_replica: bool,
 }
+
+/// A commit that takes less is slow, not stuck: disks pause for some hundred milliseconds now and then.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Database {
     /// Looks at everything; `Err` when the server did not answer.
@@ -65,9 +70,9 @@ impl Database {
         if let Some(replica) = replica {
             report.replica = Some(self.replica_report(replica, until).await?);
         }
-        self.judge_writes(&mut report, looks, pulse, timeout, until).await?;
-        self.notice_privileged(&mut report, until).await?;
-        looks.seen = Some(Instant::now());
+        let sessions = self.probe.ask(clients::sessions(), until).await?;
+        self.judge_writes(&mut report, looks, pulse, timeout, &sessions);
+        self.notice_privileged(&mut report, &sessions, until).await?;
         looks.last = report.clone();
         Ok(report)
     }
@@ -101,7 +106,7 @@ impl Database {
         until: Instant,
     ) -> Result<(), Failure> {
         let connection = self.probe.id();
-        if connection == looks.connection && looks.seen.is_some() {
+        if connection == looks.connection && looks.started.is_some() {
             return Ok(());
         }
         let rows = self.probe.ask(statement!("uptime"), until).await?;
@@ -109,9 +114,16 @@ impl Database {
             rows.first().and_then(|row| row.number("value")).map_or(Duration::ZERO, Duration::from_secs);
         let origin = self.probe.ask(statement!("read_only_origin"), until).await?;
         let origin = origin.first().map_or("", |row| row.text("origin")).to_owned();
-        let restarted = looks.seen.is_some_and(|seen| uptime < seen.elapsed() + Duration::from_secs(1));
-        let first = looks.seen.is_none();
+        let started = Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now);
+        // Uptime counts whole seconds. Connections are numbered anew from each start.
+        let restarted = looks.started.is_some_and(|before| {
+            started > before + Duration::from_secs(2) || connection <= looks.connection
+        });
+        let first = looks.started.is_none();
         looks.connection = connection;
+        if first || restarted {
+            looks.started = Some(started);
+        }
         if restarted {
             looks.last.restarts += 1;
             self.remember(|memory| memory.started_replica = false);
@@ -152,20 +164,19 @@ impl Database {
     }
 
     /// Whether writes hang for a reason that is sickness.
-    async fn judge_writes(
+    fn judge_writes(
         &self,
         report: &mut DatabaseReport,
         looks: &Looks,
         pulse: &Pulse,
         timeout: Duration,
-        until: Instant,
-    ) -> Result<(), Failure> {
+        sessions: &[Fields],
+    ) {
         report.detail = pulse.failure();
-        if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout)
-            && self.rows.id() != 0
+        if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout.max(WRITE_PATIENCE))
+            && let Some(thread) = sessions.iter().find(|row| row.number("id") == Some(self.rows.id()))
         {
-            let rows = self.probe.ask(statement!("thread_state", id = self.rows.id()), until).await?;
-            let state = rows.first().map_or("", |row| row.text("state"));
+            let state = thread.text("state");
             if is_maintenance(state) {
                 report.warnings.push(format!("writes wait: {state} (a backup or an administrator's lock)"));
             } else {
@@ -179,20 +190,24 @@ impl Database {
             report.write_stalled = Some(report.write_stalled.unwrap_or_default().max(stalled));
             report.detail = why;
         }
-        Ok(())
     }
 
-    async fn notice_privileged(&self, report: &mut DatabaseReport, until: Instant) -> Result<(), Failure> {
+    async fn notice_privileged(
+        &self,
+        report: &mut DatabaseReport,
+        sessions: &[Fields],
+        until: Instant,
+    ) -> Result<(), Failure> {
         let bypass = if before_10_11(&report.version) { READ_ONLY_ADMIN | SUPER } else { READ_ONLY_ADMIN };
-        let clients = statement!(
-            "privileged_clients",
-            user = quote(&self.settings.user),
-            replication_user = quote(&self.settings.replication_user),
-            bypass = bypass,
-        );
-        match self.probe.ask(clients, until).await {
-            Ok(rows) => {
-                report.privileged_clients = rows.iter().map(|row| row.text("account").to_owned()).collect();
+        match self.probe.ask(statement!("privileged_accounts", bypass = bypass), until).await {
+            Ok(accounts) => {
+                let bypasses = |client: &Client<'_>| {
+                    let mut matching = accounts.iter().filter(|account| account.text("user") == client.user);
+                    matching.any(|account| host_matches(account.text("host"), client.host))
+                };
+                let clients = clients::clients(&self.settings, sessions).filter(bypasses);
+                let seen: BTreeSet<_> = clients.map(|client| format!("{}@{}", client.user, client.host)).collect();
+                report.privileged_clients = seen.into_iter().collect();
             }
             Err(Failure::Server { code: 1142 | 1143 | 1227, .. }) => report.warnings.push(
                 "clients that bypass read_only cannot be seen: apd's account lacks SELECT on mysql.global_priv"

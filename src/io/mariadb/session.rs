@@ -22,6 +22,8 @@ pub enum Failure {
         what: &'static str,
         /// The error beneath.
         why: String,
+        /// False: the server's end was closed before the statement was sent; it was not carried out.
+        sent: bool,
     },
     /// No answer in time. The statement was killed in the server, where that was possible.
     #[error("{0}: no answer in time")]
@@ -76,7 +78,10 @@ impl Failure {
             {
                 Failure::Refused(io.to_string())
             }
-            other => Failure::Lost { what, why: other.to_string() },
+            mysql_async::Error::Io(mysql_async::IoError::Io(io)) if io.kind() == ErrorKind::BrokenPipe => {
+                Failure::Lost { what, why: io.to_string(), sent: false }
+            }
+            other => Failure::Lost { what, why: other.to_string(), sent: true },
         }
     }
 }
@@ -191,7 +196,7 @@ impl Session {
         text: String,
         until: Option<Instant>,
     ) -> Result<Vec<Fields>, Failure> {
-        let lost = || Failure::Lost { what, why: "closed before".into() };
+        let lost = || Failure::Lost { what, why: "closed before".into(), sent: false };
         // Taken out while in flight: a dropped future must not leave a half-used connection behind.
         let mut flight = Discarding(self.conn.take());
         let conn = flight.0.as_mut().ok_or_else(lost)?;

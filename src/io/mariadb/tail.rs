@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// Flag of a rows event: the last of its statement.
 const STATEMENT_END: u8 = 1;
+/// How a statement begins that repeats events.
+const ROWS: &str = "BINLOG ";
 /// A statement's text beyond this is sent by itself.
 const PACKET: usize = 4 << 20;
 
@@ -76,11 +78,13 @@ async fn apply(
     outcome
 }
 
-/// Sends a transaction's statements, in as few packets as their length allows.
+/// Sends a transaction's statements, in as few packets as can be: a BINLOG statement must be the last of its
+/// packet, because the server forgets there that more follow.
 async fn send(session: &mut Session, statements: Vec<String>, until: Instant) -> Result<(), Failure> {
     let mut packet = String::new();
+    let mut packet_ends = false;
     for statement in statements {
-        if !packet.is_empty() && packet.len() + statement.len() > PACKET {
+        if !packet.is_empty() && (packet_ends || packet.len() + statement.len() > PACKET) {
             let full = std::mem::take(&mut packet);
             session.rows(&Statement::composed("apply_tail", full), until).await?;
         }
@@ -88,6 +92,7 @@ async fn send(session: &mut Session, statements: Vec<String>, until: Instant) ->
             packet.push_str(";\n");
         }
         packet.push_str(&statement);
+        packet_ends = statement.starts_with(ROWS);
     }
     session.rows(&Statement::composed("apply_tail", packet), until).await.map(|_| ())
 }
@@ -203,7 +208,7 @@ fn in_context(query: &Query<'_>) -> Result<Vec<String>, String> {
 
 /// Events as the server takes them: whole, with their checksums.
 fn rows_statement(events: &[u8]) -> Statement {
-    Statement::composed("binlog", format!("BINLOG '{}'", base64(events)))
+    Statement::composed("binlog", format!("{ROWS}'{}'", base64(events)))
 }
 
 fn base64(bytes: &[u8]) -> String {

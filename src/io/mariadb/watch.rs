@@ -79,8 +79,10 @@ impl Database {
         }
         match timeout(limit, self.look(looks, pulse, limit)).await {
             Ok(Ok(report)) => report,
+            Ok(Err(Failure::TimedOut(_))) | Err(_) => {
+                silent(looks, false, format!("no answer within {} ms", limit.as_millis()))
+            }
             Ok(Err(failure)) => self.explain(looks, failure).await,
-            Err(_) => silent(looks, false, format!("no answer within {} ms", limit.as_millis())),
         }
     }
 
@@ -94,7 +96,7 @@ impl Database {
                 report.warnings.push(format!("the server has no connection left: {failure}"));
                 report
             }
-            Failure::Lost { what, why } => match self.gone().await {
+            Failure::Lost { what, why, .. } => match self.gone().await {
                 Some(gone) => {
                     self.renew_all();
                     silent(looks, true, format!("the server has died: {gone}"))

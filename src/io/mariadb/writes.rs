@@ -2,13 +2,14 @@
 
 use super::connection::Connection;
 use super::session::{Failure, Fields};
-use super::statement::{Statement, quote, statement};
-use super::{Database, DatabaseSettings};
+use super::statement::statement;
+use super::{Database, clients};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Between two rounds of KILL.
-const KILL_PAUSE: Duration = Duration::from_millis(2);
+const KILL_PAUSE: Duration = Duration::from_millis(1);
 
 impl Database {
     pub(super) async fn allow_writes(&self, until: Instant) -> Result<(), Failure> {
@@ -34,47 +35,46 @@ impl Database {
 
     /// `read_only=1` waits for every running write; the sessions that run them are ended beside it.
     pub(super) async fn forbid_and_kill(&self, until: Instant) -> Result<(), Failure> {
-        let kill = kill_clients(&self.settings, u64::MAX);
         self.kill_own_rows(until).await;
         // Not on the control connection: the one that holds a backup stage may not do it (1192).
-        let forbidding = self.fence.ask(statement!("forbid_writes"), until);
+        let forbidden = AtomicBool::new(false);
+        let forbidding = async {
+            let outcome = self.fence.ask(statement!("forbid_writes"), until).await;
+            forbidden.store(true, Ordering::Release);
+            outcome
+        };
+        // Ends after a whole round, so that the spare connection is not lost in the middle of one.
         let killing = async {
-            loop {
-                if let Err(failure) = self.spare.ask(kill.clone(), until).await {
-                    break failure;
-                }
+            while !forbidden.load(Ordering::Acquire) {
+                self.end_clients(u64::MAX, until).await?;
                 sleep(KILL_PAUSE).await;
             }
+            Ok::<(), Failure>(())
         };
-        tokio::select! {
-            outcome = forbidding => outcome.map(|_| ())?,
-            failure = killing => return Err(failure),
-        }
+        let (outcome, killed) = tokio::join!(forbidding, killing);
+        outcome?;
+        killed?;
         // Sessions that come from here on found the server read-only; those before must all go.
-        let rows = self.spare.ask(statement!("newest_session"), until).await?;
-        let newest = rows.first().and_then(|row| row.number("newest")).unwrap_or(u64::MAX);
-        self.end_clients(&self.spare, newest, until).await?;
+        let rows = self.spare.ask(clients::sessions(), until).await?;
+        let newest = rows.iter().filter_map(|row| row.number("id")).max().unwrap_or(u64::MAX);
+        while self.end_clients(newest, until).await? > 0 {
+            sleep(KILL_PAUSE).await;
+        }
         if !is_read_only(&self.spare, until).await? {
             return Err(Failure::Other("somebody else opened the server for writes again".into()));
         }
         Ok(())
     }
 
-    /// Ends client sessions up to `newest`, again and again, until none is left.
-    pub(super) async fn end_clients(
-        &self,
-        connection: &Connection,
-        newest: u64,
-        until: Instant,
-    ) -> Result<(), Failure> {
-        let kill = kill_clients(&self.settings, newest);
-        loop {
-            let rows = connection.ask(kill.clone(), until).await?;
-            if rows.first().and_then(|row| row.number::<u64>("clients")) == Some(0) {
-                return Ok(());
-            }
-            sleep(KILL_PAUSE).await;
+    /// Ends client sessions up to `newest`; how many there were.
+    async fn end_clients(&self, newest: u64, until: Instant) -> Result<usize, Failure> {
+        let rows = self.spare.ask(clients::sessions(), until).await?;
+        let sessions = clients::clients(&self.settings, &rows).map(|client| client.id);
+        let ids: Vec<u64> = sessions.filter(|id| *id <= newest).collect();
+        if let Some(kill) = clients::kill(&ids) {
+            self.spare.ask(kill, until).await?;
         }
+        Ok(ids.len())
     }
 
     /// A heartbeat row in flight would be committed after `read_only=1`, because apd's account bypasses it.
@@ -91,17 +91,6 @@ impl Database {
         }
         self.rows.renew();
     }
-}
-
-/// KILL of every client session up to `newest`, and how many are left.
-pub(super) fn kill_clients(settings: &DatabaseSettings, newest: u64) -> Statement {
-    let clients = statement!(
-        "clients",
-        user = quote(&settings.user),
-        replication_user = quote(&settings.replication_user),
-        newest = newest,
-    );
-    statement!("kill_clients", clients = clients.text())
 }
 
 /// Reads `read_only` back. What is not known to mean "writable" means read-only.
