@@ -136,8 +136,12 @@ impl World {
     }
 
     fn finish(&mut self) {
-        let lost = match self.pair() {
-            Pair::Whole(active) | Pair::Alone(active) => self.missing_at(active),
+        let lost: Vec<u32> = match self.pair() {
+            // What only a divergent node has is named and can be saved there.
+            Pair::Whole(active) | Pair::Alone(active) => {
+                let missing = self.missing_at(active).into_iter();
+                missing.filter(|id| !self.hosts[1 - active].server.data.contains(id)).collect()
+            }
             Pair::None => Vec::new(),
         };
         if !lost.is_empty() {
