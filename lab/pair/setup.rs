@@ -20,7 +20,7 @@ use super::wait;
 pub enum Setup {
     /// `apd` with `profile = "default"`.
     ApdDefault,
-    /// `apd` with `profile = "lan-fast"` and checks every 30 ms.
+    /// `apd` with `profile = "lan-fast"` and checks every 50 ms.
     ApdLanFast,
     /// keepalived as the source documents have it.
     Seed,
@@ -103,7 +103,7 @@ impl Setup {
     /// The configuration file of `apd`, the same on both nodes.
     pub fn configuration(self) -> String {
         let (profile, interval) = match self {
-            Self::ApdLanFast => ("lan-fast", "30ms"),
+            Self::ApdLanFast => ("lan-fast", "50ms"),
             _ => ("default", "200ms"),
         };
         format!(
@@ -129,13 +129,13 @@ name = "api"
 type = "http"
 url = "http://127.0.0.1:8080/health"
 interval = "{interval}"
-timeout = "{interval}"
+timeout = "200ms"
 
 [[check]]
 name = "mariadb"
 type = "mariadb"
 interval = "{interval}"
-timeout = "{interval}"
+timeout = "200ms"
 
 [log]
 format = "text"

@@ -80,6 +80,8 @@ pub(super) struct DatabaseView {
     pub report: DatabaseReport,
     pub at: Option<Instant>,
     pub verdict: Verdict,
+    /// When privileged clients were last seen.
+    pub privileged_at: Option<Instant>,
     /// Since when the verdict is `unhealthy`.
     pub unhealthy_since: Option<Instant>,
     /// Position of the last but one report: what a caught-up peer has reached by now.
@@ -148,6 +150,7 @@ impl Node {
                 at: None,
                 verdict: database,
                 unhealthy_since: None,
+                privileged_at: None,
                 earlier_position: Default::default(),
             },
             link: None,
@@ -425,8 +428,12 @@ impl Node {
         }
         let privileged = self.database.report.privileged_clients.join(", ");
         if privileged.is_empty() {
-            self.untell("database.privileged");
+            // Sessions come and go: what is quiet for a while is said anew when it comes again.
+            if self.database.privileged_at.is_none_or(|at| self.now >= at + Duration::from_secs(600)) {
+                self.untell("database.privileged");
+            }
         } else {
+            self.database.privileged_at = Some(self.now);
             self.tell_once(
                 "database.privileged",
                 Why::warning(
