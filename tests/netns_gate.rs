@@ -1,5 +1,7 @@
 //! The gate process against a real kernel: what clients get, and when they no longer get it.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "support/echo.rs"]
 mod echo;
 #[path = "support/gate.rs"]
@@ -104,6 +106,22 @@ fn killed_it_leaves_a_gate_that_shuts_itself() {
 }
 
 #[test]
+fn no_answer_leaves_after_the_lease_though_nobody_asks_and_nobody_watches() {
+    let scene = Scene::new();
+    echo::tell_time(&scene.node, DATABASE_PORT);
+    let (mut process, mut daemon) = scene.gate();
+    let end = daemon.open(7, LEASE);
+    let connections = [VIRTUAL, NODE]
+        .map(|address| connect(&scene.client, address, DATABASE_PORT, Duration::from_secs(1)).unwrap());
+    process.kill();
+    for connection in connections {
+        let newest = echo::newest_time(connection, Duration::from_millis(800));
+        assert!(newest <= end + SLICE, "{newest:?} was told, the lease ended at {end:?}");
+        assert!(newest + Duration::from_millis(100) >= end, "silent early: {newest:?}, {end:?}");
+    }
+}
+
+#[test]
 fn stopped_it_cannot_keep_the_gate_open_and_waking_up_opens_nothing() {
     let scene = Scene::new();
     serve(&scene.node, DATABASE_PORT);
@@ -194,7 +212,11 @@ fn a_lease_is_kept_for_many_renewals_on_a_busy_host() {
     let rounds = 25;
     let used = std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         // The daemon's thread is real-time too.
         let used = scope.spawn(|| {

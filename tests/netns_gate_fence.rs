@@ -1,5 +1,7 @@
 //! What the gate process does to a real server when a lease is lost, and what it does not do.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "support/gate.rs"]
 mod gate;
 #[path = "support/mariadb.rs"]

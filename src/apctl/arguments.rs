@@ -178,7 +178,7 @@ pub enum Verb {
         name: Option<String>,
     },
     /// Set up users, grants, schema and replication on two servers, of which one at least is empty
-    Bootstrap(Rest),
+    Bootstrap(Bootstrap),
     /// Check, show or describe the configuration
     Config {
         /// What about it
@@ -228,6 +228,23 @@ pub enum Verb {
     Completions(Rest),
     #[command(hide = true)]
     Man(Rest),
+}
+
+/// Options of `bootstrap`.
+#[derive(Debug, Args)]
+pub struct Bootstrap {
+    /// Say what would be done; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Administrator's account on the local server, logged in by unix_socket
+    #[arg(long, default_value = "root", value_name = "ACCOUNT")]
+    pub administrator: String,
+    /// Socket of the local server, where the configuration names host and port
+    #[arg(long, value_name = "PATH")]
+    pub mariadb_socket: Option<PathBuf>,
+    /// Folder of mariadb and mariadb-dump, if not in PATH
+    #[arg(long, value_name = "FOLDER")]
+    pub tools: Option<PathBuf>,
 }
 
 /// Options of `mode`.

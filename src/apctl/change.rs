@@ -102,7 +102,7 @@ fn request(verb: &Verb) -> Result<Request, Failure> {
                 ..RequestBody::default()
             };
             if !force {
-                return Err(Failure::new(Exit::REFUSED, "E_NEEDS_FORCE", "a failover is not a planned swap")
+                return Err(Failure::new(Exit::REFUSED, "E_FORCE", "a failover is not a planned swap")
                     .resolved_by(
                         "apctl switchover swaps without loss; apctl failover --force takes over all the same",
                     ));
@@ -177,7 +177,7 @@ fn plan(request: &Request, status: &Status) -> Vec<String> {
 }
 
 /// Asks on a terminal; elsewhere, and with `--yes`, the command line itself is the confirmation.
-fn confirmed(common: &Common, plan: &[String]) -> Result<bool, Failure> {
+pub(super) fn confirmed(common: &Common, plan: &[String]) -> Result<bool, Failure> {
     if common.yes || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(true);
     }

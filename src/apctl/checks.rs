@@ -106,7 +106,12 @@ fn unknown(text: String) -> Looked {
 
 fn all(status: &Status) -> Vec<Looked> {
     let node = &status.node;
-    let mut looked: Vec<Looked> = node.checks.iter().map(|check| one(check.name.clone(), check)).collect();
+    let mut looked: Vec<Looked> = node
+        .checks
+        .iter()
+        .filter(|check| check.name != "mariadb")
+        .map(|check| one(check.name.clone(), check))
+        .collect();
     let database = &node.database;
     let state = match database.age_ms {
         None => State::Unknown,
@@ -153,7 +158,7 @@ fn one(name: String, check: &crate::wire::control::CheckStatus) -> Looked {
 /// Role and redundancy: the findings that are no probe's.
 fn pair(status: &Status) -> Looked {
     let worst = status.warnings.iter().find(|why| {
-        !["check.failed", "database.unreachable", "link.down", "gateway.unreachable"]
+        !["check.failed", "database.unreachable", "link.down", "gateway.silent", "database.unhealthy"]
             .contains(&why.code.as_str())
     });
     let node = &status.node;

@@ -2,13 +2,16 @@
 //! only `config`, `bootstrap`, `local-fence` and `mode` without an argument work without one.
 
 mod arguments;
+pub mod bootstrap;
 mod change;
 mod checks;
 mod client;
 mod configuration;
 mod exit;
+mod fence;
 mod output;
 mod place;
+mod set_up;
 mod show;
 mod view;
 mod yaml;
@@ -16,7 +19,7 @@ mod yaml;
 pub use arguments::Arguments;
 pub use exit::{Exit, Failure};
 
-use arguments::{Common, ConfigVerb, Verb};
+use arguments::{ConfigVerb, Verb};
 use client::Client;
 use output::Output;
 
@@ -53,18 +56,10 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         | Verb::Rejoin { .. }
         | Verb::Clear { .. } => change::change(&client()?, output, common, &arguments.verb),
         Verb::Config { verb } => configuration::config(output, common, verb),
-        Verb::Bootstrap(rest) => bootstrap(common, &rest.arguments),
-        Verb::LocalFence { if_lease_expired } => local_fence(common, *if_lease_expired),
+        Verb::Bootstrap(typed) => set_up::set_up(output, common, typed),
+        Verb::LocalFence { if_lease_expired } => fence::fence(output, common, *if_lease_expired),
         later => Err(Failure::not_yet(later_name(later))),
     }
-}
-
-fn bootstrap(_common: &Common, _arguments: &[std::ffi::OsString]) -> Result<Exit, Failure> {
-    Err(Failure::not_yet("apctl bootstrap"))
-}
-
-fn local_fence(_common: &Common, _if_lease_expired: bool) -> Result<Exit, Failure> {
-    Err(Failure::not_yet("apctl local-fence"))
 }
 
 /// Verbs of INTERFACE.md section 2 that a later version brings.

@@ -5,20 +5,27 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Tone, print};
 use super::{place, view};
-use crate::decision::words::{Mode, Role};
+use crate::decision::words::Role;
+use crate::io::mode_file;
 use crate::wire::control::{Explain, History, SCHEMA_VERSION, Timeline};
 use serde_json::json;
+use std::path::Path;
 use std::time::Duration;
 
 /// `status`.
 pub(super) fn status(client: &Client, output: &Output, watch: bool) -> Result<Exit, Failure> {
     loop {
-        let status = client.status()?;
+        let status = client.status();
         if watch && output.is_table() {
             // Home and clear, as watch(1) does.
             print("\x1b[H\x1b[2J")?;
         }
-        output.show(&status, |output| view::status::render(&status, output))?;
+        match status {
+            Ok(status) => output.show(&status, |output| view::status::render(&status, output))?,
+            // A daemon that restarts comes back into view.
+            Err(failure) if watch && failure.exit == Exit::UNREACHABLE => output.failure(&failure),
+            Err(failure) => return Err(failure),
+        }
         if !watch {
             return Ok(Exit::OK);
         }
@@ -106,32 +113,20 @@ pub(super) fn mode(client: &Client, output: &Output, common: &Common) -> Result<
         }
         Err(failure) if failure.exit == Exit::UNREACHABLE => {
             let path = place::mode_file(common);
-            let (mode, note) = read_mode(std::fs::read_to_string(&path));
-            output.note(&format!("apctl: {}; read from {}{note}", failure.message, path.display()));
+            let reading = mode_file::read_first(&path, Path::new(mode_file::FORERUNNER));
+            let mode = reading.mode;
+            let note = match (&reading.problem, reading.interrupted) {
+                (Some(problem), _) => problem.clone(),
+                (None, true) => "a change was interrupted".to_owned(),
+                (None, false) => format!("{}: {}", reading.actor, reading.reason),
+            };
+            output.note(&format!("apctl: {}; read from {}: {note}", failure.message, path.display()));
             let value = json!({
-                "schema_version": SCHEMA_VERSION, "mode": mode, "note": note.trim_start_matches(": "),
-                "source": "file", "peer_mode": null,
+                "schema_version": SCHEMA_VERSION, "mode": mode, "note": note, "source": "file", "peer_mode": null,
             });
             output.show(&value, |_| format!("{mode}\n"))?;
             Ok(Exit::OK)
         }
         Err(failure) => Err(failure),
-    }
-}
-
-/// The word of the mode file; anything but a mode means maintenance (DESIGN.md section 2).
-fn read_mode(text: std::io::Result<String>) -> (Mode, String) {
-    let text = match text {
-        Ok(text) => text,
-        Err(error) => return (Mode::Maintenance, format!(": {error}, which means maintenance")),
-    };
-    let word = text.lines().next().unwrap_or_default().trim();
-    let (word, note) = match word.strip_prefix("being ") {
-        Some(word) => (word.trim(), ": a change was interrupted"),
-        None => (word, ""),
-    };
-    match word.parse() {
-        Ok(mode) => (mode, note.to_owned()),
-        Err(error) => (Mode::Maintenance, format!(": {error}; anything else means maintenance")),
     }
 }

@@ -10,6 +10,9 @@ use super::why::Why;
 use super::words::{Mode, Protection, Role};
 use std::time::Duration;
 
+/// How long the last one standing bears a database that does not answer.
+const SLOW_PATIENCE: Duration = Duration::from_secs(3);
+
 impl Node {
     /// Rules that hold in every phase.
     pub(super) fn common_rules(&mut self) {
@@ -44,7 +47,7 @@ impl Node {
         if let Some((link, _)) = self.link.as_ref().filter(|(link, _)| !link.usable) {
             return Some((Cause::Link, format!("the interface is unusable: {}", link.detail)));
         }
-        if self.database.verdict.healthy() == Some(false) {
+        if self.database_ends_activity() {
             let text = format!("the database is not healthy: {}", self.database.report.detail);
             return Some((Cause::Database, text));
         }
@@ -61,6 +64,17 @@ impl Node {
             return Some((Cause::LeaseLost, "the lease ran out before it could be renewed".into()));
         }
         None
+    }
+
+    /// A dead server ends an activity at once. A slow one ends it when the peer could do better; the last one
+    /// standing bears it for a while, because a pause hurts its clients less than a reset.
+    fn database_ends_activity(&self) -> bool {
+        if self.database.verdict.healthy() != Some(false) {
+            return false;
+        }
+        let long = self.database.unhealthy_since.is_some_and(|since| self.now >= since + SLOW_PATIENCE);
+        let serving = matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_));
+        self.database.report.dead || !serving || long || self.peer_can_serve()
     }
 
     /// The peer's acknowledgements renew the lease by themselves; when they stop, the level says who may go on.

@@ -1,9 +1,11 @@
 //! The active is silent: looking for life, and waiting out its lease.
 //!
-//! A bid costs nothing that matters: until the proofs of life have failed it only looks. The stream is cut and
-//! the applying thread stopped as late as the wait allows, and both are undone when the bid is called off.
+//! A bid costs nothing that matters: until the proofs of life have failed it only looks. The applying thread is
+//! stopped as late as the wait allows, and goes on when the bid is called off: the receiving thread was never
+//! stopped, so the relay log stands. Where the old active's server can be reached nothing is prepared: it is
+//! fenced first, and the stream is cut after that (the cut would keep the fence out too).
 
-use super::action::{Action, AddressStep, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
+use super::action::{Action, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
 use super::node::Node;
 use super::phase::{Phase, Purpose, outcome};
 use super::takeover::{Prepared, Right, TakeoverKind};
@@ -28,7 +30,6 @@ pub(super) struct Bid {
 pub(super) enum BidStep {
     Reach,
     Drain,
-    Cut,
     DrainAgain,
     Stop,
 }
@@ -71,7 +72,6 @@ impl Node {
         let (work, deadline) = match step {
             BidStep::Reach => (Step::Remote(RemoteStep::ReachServer), Duration::from_millis(250)),
             BidStep::Drain | BidStep::DrainAgain => (Step::Database(DatabaseStep::Drain), drain),
-            BidStep::Cut => (Step::Address(AddressStep::CutStream), Duration::from_secs(1)),
             BidStep::Stop => (Step::Database(DatabaseStep::StopApplying), Duration::from_secs(2)),
         };
         self.start(work, deadline, Purpose::Bid(number, step));
@@ -110,8 +110,10 @@ impl Node {
         }
         if !cutting && self.now >= self.bid_cuts_at() {
             self.set_cutting(true);
-            if self.database.report.replica.is_some() {
-                self.start_bid_step(number, BidStep::Cut);
+            // A server that can be reached is fenced first, once the right is there: what it still sends counts.
+            let early = self.database.report.replica.is_some() && !prepared.server_reachable;
+            if early {
+                self.start_bid_step(number, BidStep::DrainAgain);
             } else if let Phase::Bidding(bid) = &mut self.phase {
                 bid.ready = true;
             }
@@ -139,10 +141,6 @@ impl Node {
         match step {
             BidStep::Reach => bid.prepared.server_reachable = reached == Ok(StepOutput::Done),
             BidStep::Drain => {}
-            BidStep::Cut if bid.cutting => {
-                bid.prepared.cut = reached.is_ok();
-                self.start_bid_step(number, BidStep::DrainAgain);
-            }
             BidStep::DrainAgain if bid.cutting => match reached {
                 Ok(_) => {
                     bid.prepared.drained = true;
@@ -155,7 +153,7 @@ impl Node {
                 bid.prepared.stopped = reached.is_ok();
                 bid.ready = true;
             }
-            BidStep::Cut | BidStep::DrainAgain | BidStep::Stop => {}
+            BidStep::DrainAgain | BidStep::Stop => {}
         }
     }
 
@@ -172,7 +170,6 @@ impl Node {
     /// Puts the replica back as it was; the receiving thread was never stopped, so the relay log stands.
     fn undo_bid(&mut self) {
         let limit = Duration::from_secs(2);
-        self.start(Step::Address(AddressStep::LiftCut), limit, Purpose::Undo(Lane::Address));
         self.start(Step::Database(DatabaseStep::ResumeApplying), limit, Purpose::Undo(Lane::Database));
     }
 }

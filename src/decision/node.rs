@@ -80,6 +80,8 @@ pub(super) struct DatabaseView {
     pub report: DatabaseReport,
     pub at: Option<Instant>,
     pub verdict: Verdict,
+    /// Since when the verdict is `unhealthy`.
+    pub unhealthy_since: Option<Instant>,
     /// Position of the last but one report: what a caught-up peer has reached by now.
     pub earlier_position: super::gtid::GtidState,
 }
@@ -145,6 +147,7 @@ impl Node {
                 report: DatabaseReport::default(),
                 at: None,
                 verdict: database,
+                unhealthy_since: None,
                 earlier_position: Default::default(),
             },
             link: None,
@@ -397,6 +400,7 @@ impl Node {
         self.database.at = Some(self.now);
         let after = self.database.verdict.healthy();
         if before != after {
+            self.database.unhealthy_since = (after == Some(false)).then_some(self.now);
             let detail = self.database.report.detail.clone();
             self.tell(match after {
                 Some(false) => {

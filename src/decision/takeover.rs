@@ -107,12 +107,12 @@ pub(super) enum TakeoverStep {
 pub(super) const TAKE_OVER: &[TakeoverStep] = &[
     TakeoverStep::PersistEpoch,
     TakeoverStep::HoldLease,
+    TakeoverStep::FenceServer,
     TakeoverStep::CutStream,
     TakeoverStep::Drain,
     TakeoverStep::FetchTail,
     TakeoverStep::ApplyTail,
     TakeoverStep::StopApplying,
-    TakeoverStep::FenceServer,
     TakeoverStep::AllowWrites,
     TakeoverStep::WriteEpoch,
     TakeoverStep::OpenGate,
@@ -122,7 +122,6 @@ pub(super) const TAKE_OVER: &[TakeoverStep] = &[
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prepared {
     pub(super) drained: bool,
-    pub(super) cut: bool,
     pub(super) stopped: bool,
     /// The old active's server answers from here: it must be fenced.
     pub(super) server_reachable: bool,
@@ -247,7 +246,7 @@ impl Node {
                 return false;
             }
             TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
-            TakeoverStep::CutStream if drain && !prepared.cut => {
+            TakeoverStep::CutStream if drain => {
                 Some((Step::Address(AddressStep::CutStream), second))
             }
             TakeoverStep::Drain if drain && !prepared.drained => {

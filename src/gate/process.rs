@@ -23,6 +23,8 @@ const LOOK_ROUND: Duration = Duration::from_secs(10);
 /// A write of the lease that failed for a passing reason is tried again after this.
 const WRITE_AGAIN: Duration = Duration::from_millis(2);
 
+const NOT_RENEWED: &str = "it was not renewed in time";
+
 /// The gate process.
 pub struct Process {
     kernel: Kernel,
@@ -165,7 +167,7 @@ impl Process {
     /// Does what is due.
     fn due(&mut self, now: Instant) {
         if self.lease.as_ref().is_some_and(|lease| lease.end <= now) {
-            self.lost("it was not renewed in time");
+            self.lost(NOT_RENEWED);
         }
         let write = self.write_again.or_else(|| self.lease.as_ref().and_then(Lease::next_write));
         if write.is_some_and(|at| at <= now) {
@@ -335,9 +337,10 @@ impl Process {
 
     /// The lease that this process holds is over.
     fn lost(&mut self, reason: &str) {
-        if let Some(lease) = self.lease.take() {
-            self.lose(lease.epoch, reason);
-        }
+        let Some(lease) = self.lease.take() else { return };
+        // Elements die up to two ticks before their time: that is the end, and no riddle.
+        let at_its_end = lease.end.since(clock::now()) <= self.kernel.tick() * 3;
+        self.lose(lease.epoch, if at_its_end { NOT_RENEWED } else { reason });
     }
 
     fn lose(&mut self, epoch: Epoch, reason: &str) {

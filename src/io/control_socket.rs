@@ -189,6 +189,7 @@ impl ControlServer {
             self.journal,
             self.clock,
             self.token.as_ref(),
+            http.clone(),
         ));
         let listen = self.listen;
         let thread = std::thread::Builder::new()

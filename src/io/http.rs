@@ -10,7 +10,7 @@ mod routes;
 
 use crate::decision::time::Instant;
 use crate::decision::why::Why;
-use crate::io::control_socket::{Caller, ControlRequest, Snapshot};
+use crate::io::control_socket::{Caller, ControlRequest, HttpState, Snapshot};
 use crate::io::journal::JournalHandle;
 use crate::wire::control::Status;
 use crate::wire::control::findings;
@@ -36,6 +36,7 @@ pub struct Service {
     journal: JournalHandle,
     clock: fn() -> Instant,
     token: Option<Token>,
+    http: watch::Receiver<HttpState>,
     operations: Operations,
 }
 
@@ -47,9 +48,10 @@ impl Service {
         journal: JournalHandle,
         clock: fn() -> Instant,
         token: Option<&SecretString>,
+        http: watch::Receiver<HttpState>,
     ) -> Self {
         let operations = Operations::new();
-        Self { snapshots, commands, journal, clock, token: token.and_then(Token::new), operations }
+        Self { snapshots, commands, journal, clock, token: token.and_then(Token::new), http, operations }
     }
 
     /// Answers one connection until it ends.
@@ -88,9 +90,16 @@ impl Service {
             status.warnings.push(Why::error("loop.stuck", stuck).resolved_by("systemctl restart apd"));
         }
         if let Some(problem) = self.journal.health().problem {
+            // What the loop said of it lacks the remedy, and may be older.
+            status.warnings.retain(|why| !why.code.starts_with("journal."));
             let why = Why::warning("journal.failing", problem).resolved_by(
                 "free space in node.state_dir or make it writable; the journal then goes on by itself",
             );
+            status.warnings.push(why);
+        }
+        if let Some(problem) = self.http.borrow().problem.clone() {
+            let why = Why::warning("http.not_listening", problem)
+                .resolved_by("free the port, or put another address into http.listen and restart apd");
             status.warnings.push(why);
         }
         findings::complete(&mut status);

@@ -51,11 +51,19 @@ pub struct Setup {
     pub clock: fn() -> Instant,
     pub sink: Sink,
     pub token: Option<&'static str>,
+    /// Any free port, if none is named.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { snapshot: active_at(frozen_clock()), clock: frozen_clock, sink: done, token: None }
+        Self {
+            snapshot: active_at(frozen_clock()),
+            clock: frozen_clock,
+            sink: done,
+            token: None,
+            listen: None,
+        }
     }
 }
 
@@ -85,7 +93,7 @@ impl Daemon {
         });
         let server = ControlServer {
             socket: folder.path().join("apd.sock"),
-            listen: Some("127.0.0.1:0".parse().unwrap()),
+            listen: Some(setup.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))),
             token: setup.token.map(Into::into),
             snapshots: receiver,
             commands,

@@ -1,6 +1,6 @@
 //! A server that sends back what it gets, and a client that measures how long it does.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it; a test may panic")]
 
 use crate::netns::Namespace;
 use apd::decision::time::Instant;
@@ -84,4 +84,34 @@ pub fn use_until_end(mut stream: TcpStream, silence: Duration) -> JoinHandle<End
             std::thread::sleep(Duration::from_millis(1));
         }
     })
+}
+
+/// Listens and, without being asked, tells each client the time over and over.
+pub fn tell_time(namespace: &Namespace, port: u16) {
+    let (ready, started) = std::sync::mpsc::channel();
+    namespace.spawn(move || {
+        let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
+        ready.send(()).unwrap();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_nodelay(true).unwrap();
+            std::thread::spawn(move || {
+                while stream.write_all(&clock::now().0.to_be_bytes()).is_ok() {
+                    std::thread::sleep(Duration::from_micros(500));
+                }
+            });
+        }
+    });
+    started.recv().unwrap();
+}
+
+/// The newest time that arrives before `silence`: both ends read one clock, so nothing blurs it.
+pub fn newest_time(mut stream: TcpStream, silence: Duration) -> Instant {
+    stream.set_read_timeout(Some(silence)).unwrap();
+    let mut newest = Instant::ZERO;
+    let mut time = [0; 8];
+    while stream.read_exact(&mut time).is_ok() {
+        newest = Instant(u64::from_be_bytes(time));
+    }
+    newest
 }

@@ -3,7 +3,7 @@
 //! The process is this very test binary, started again for one ignored test that runs `gate::run`: a real
 //! process to kill and to stop, without a configuration file.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it; a test may panic")]
 
 use crate::netns::{Lan, Namespace};
 use apd::config::checked::*;
@@ -37,16 +37,6 @@ pub fn epoch(number: u64) -> Epoch {
 pub fn config(directory: &Path) -> Config {
     let second = Duration::from_secs(1);
     let timing = Timing { interval: second, timeout: second, rise: 2, fall: 2 };
-    let node = |id, name: &str, address| Node {
-        id: NodeId(id),
-        name: name.into(),
-        address,
-        interface: "eth0".into(),
-        priority: 100,
-        mariadb_address: SocketAddrV4::new(address, DATABASE_PORT),
-        peer_port: 7411,
-        labels: Vec::new(),
-    };
     Config {
         cluster: Cluster {
             name: "test".into(),
@@ -89,21 +79,7 @@ pub fn config(directory: &Path) -> Config {
             restart_grace: second,
             on_stop: OnStop::Handover,
         },
-        mariadb: MariaDb {
-            endpoint: MariaDbEndpoint::Socket(directory.join("mysqld.sock")),
-            user: "root".into(),
-            password: None,
-            replication_user: "apd_repl".into(),
-            replication_password: None,
-            schema: "apd".into(),
-            tls_ca_file: None,
-            tls_required: false,
-            drain_timeout: second,
-            on_undrained: OnUndrained::Wait,
-            long_transactions_wait: second,
-            long_transactions_kill: true,
-            max_lag_for_switchover: second,
-        },
+        mariadb: database(directory),
         gateway: Gateway { targets: Vec::new(), need: 0, method: GatewayMethod::Arp },
         checks: Vec::new(),
         mariadb_check: timing,
@@ -112,6 +88,38 @@ pub fn config(directory: &Path) -> Config {
         http: Http { listen: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7410), token: None },
         log: Log { level: "info".into(), format: LogFormat::Text },
         hash: 0,
+    }
+}
+
+fn node(id: u8, name: &str, address: Ipv4Addr) -> Node {
+    Node {
+        id: NodeId(id),
+        name: name.into(),
+        address,
+        interface: "eth0".into(),
+        priority: 100,
+        mariadb_address: SocketAddrV4::new(address, DATABASE_PORT),
+        peer_port: 7411,
+        labels: Vec::new(),
+    }
+}
+
+fn database(directory: &Path) -> MariaDb {
+    let second = Duration::from_secs(1);
+    MariaDb {
+        endpoint: MariaDbEndpoint::Socket(directory.join("mysqld.sock")),
+        user: "root".into(),
+        password: None,
+        replication_user: "apd_repl".into(),
+        replication_password: None,
+        schema: "apd".into(),
+        tls_ca_file: None,
+        tls_required: false,
+        drain_timeout: second,
+        on_undrained: OnUndrained::Wait,
+        long_transactions_wait: second,
+        long_transactions_kill: true,
+        max_lag_for_switchover: second,
     }
 }
 

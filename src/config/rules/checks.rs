@@ -2,7 +2,6 @@
 
 use super::{NAME_REMEDY, Scene, is_name};
 use crate::config::checked::{Check, HttpProbe, Node, Probe, Timing};
-use crate::config::problem::Origin;
 use crate::config::typed::{self, CheckKind, Period, RoleWord};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -107,22 +106,12 @@ fn timing(scene: &mut Scene<'_>, index: usize, kind: CheckKind) -> Timing {
     let name = written.name.clone();
     let interval = *written.interval.get_or_insert(Period(default.interval));
     // A short interval alone should not need a second key: the default timeout follows it down.
-    let shortened = written.timeout.is_none() && interval.0 < default.timeout;
-    let timeout = *written.timeout.get_or_insert(Period(default.timeout.min(interval.0)));
+    let timeout = *written.timeout.get_or_insert(Period(default.timeout));
     let rise = *written.rise.get_or_insert(default.rise);
     let fall = *written.fall.get_or_insert(default.fall);
-    if shortened {
-        scene.filled(&["check", &name, "timeout"], Origin::Derived("interval"));
-    }
     let (least, hour) = (Period::milliseconds(10), Period::seconds(3600));
     scene.period(&["check", &name, "interval"], interval, least, hour);
     scene.period(&["check", &name, "timeout"], timeout, Period::milliseconds(1), hour);
-    if timeout > interval && !scene.is_broken(&["check", &name]) {
-        let what =
-            format!("a timeout of {timeout} is longer than the interval of {interval}: checks would overlap");
-        let remedy = format!("write timeout = \"{interval}\" or shorter, or a longer interval");
-        scene.refuse_among(&[&["check", &name, "timeout"], &["check", &name, "interval"]], what, remedy);
-    }
     Timing { interval: interval.0, timeout: timeout.0, rise, fall }
 }
 

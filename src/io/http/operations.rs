@@ -5,6 +5,7 @@ use super::Service;
 use super::reply::{Reply, json, problem};
 use super::routes::Query;
 use crate::decision::action::Answer;
+use crate::io::clock;
 use crate::wire::control::{Operation, Outcome};
 use hyper::StatusCode;
 use std::collections::VecDeque;
@@ -31,7 +32,7 @@ struct Known {
 
 impl Operations {
     pub(super) fn new() -> Self {
-        let seconds = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+        let seconds = u64::try_from(clock::wall().as_second()).unwrap_or(0);
         let known = Mutex::new(Known { count: 0, operations: VecDeque::new() });
         Self { run: format!("{:04x}", seconds & 0xffff), known }
     }
@@ -55,7 +56,7 @@ impl Operations {
         actor: &str,
         replies: mpsc::Receiver<Answer>,
     ) -> watch::Receiver<Operation> {
-        let started_at = format!("{:.3}", jiff::Timestamp::now());
+        let started_at = format!("{:.3}", clock::wall());
         let (sender, receiver) = watch::channel(Operation::begun(id, command, actor, started_at));
         let mut known = self.known();
         known.operations.push_back(sender.clone());

@@ -29,7 +29,7 @@ impl Entry {
     /// An entry without facts, of no weight, not marked durable.
     pub fn new(kind: EntryKind, at: Instant, epoch: u64, code: &str, text: impl Into<String>) -> Self {
         Self {
-            unix_ms: jiff::Timestamp::now().as_millisecond(),
+            unix_ms: crate::io::clock::wall().as_millisecond(),
             at,
             epoch,
             kind,

@@ -4,7 +4,7 @@ use super::entry::wall_clock;
 use super::file::options;
 use super::{JournalError, JournalHandle};
 use crate::decision::why::Severity;
-use crate::wire::control::timeline::{newest_story, timeline};
+use crate::wire::control::timeline::timeline;
 use crate::wire::control::{EntryKind, History, HistoryEntry, SCHEMA_VERSION, Timeline};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
@@ -29,8 +29,10 @@ impl Default for HistoryQuery {
 
 /// Most entries in one answer.
 const LIMIT_MAX: u32 = 10_000;
-/// Entries before the first of an epoch that may have led to it.
-const LEAD_ROWS: i64 = 2_000;
+/// Entries before the end of a story that may belong to it.
+const LEAD_ROWS: i64 = 5_000;
+/// Entries after the end of a story that may belong to it.
+const TRAIL_ROWS: i64 = 1_000;
 
 impl JournalHandle {
     /// The newest entries that `query` asks for, oldest first. When the file cannot be read, what waits in
@@ -72,7 +74,7 @@ impl JournalHandle {
         };
         let last = entries.last().map_or(0, |entry| entry.id);
         entries.extend(self.waiting(begun, last));
-        let told = epoch.or_else(|| newest_story(&entries)).and_then(|epoch| timeline(epoch, &entries));
+        let told = timeline(epoch, &entries);
         match (told, failure) {
             (None, Some(error)) => Err(error),
             (told, _) => Ok(told),
@@ -110,19 +112,20 @@ impl JournalHandle {
 
     async fn read_story(&self, epoch: Option<u64>) -> Result<Vec<HistoryEntry>, JournalError> {
         let mut connection = self.connect().await?;
-        // Without an epoch: the newest that a story ended in; the rest is decided on the entries themselves.
+        // Around the end of the story; which entries belong to it is decided on the entries themselves.
         let rows = sqlx::query(
-            "WITH story AS (SELECT COALESCE(?1, (SELECT epoch FROM entry WHERE kind = 'decision' AND \
-               (code LIKE 'takeover.%' OR code LIKE 'switchover.%' OR code LIKE 'step\\_down.%' ESCAPE '\\') AND \
-               (code LIKE '%.done' OR code LIKE '%.failed' OR code LIKE '%.aborted') \
-               ORDER BY id DESC LIMIT 1)) AS epoch) \
+            "WITH story AS (SELECT COALESCE( \
+               (SELECT MAX(id) FROM entry WHERE kind = 'decision' AND epoch = ?1 \
+                 AND code IN ('takeover.done', 'switchover.done')), \
+               (SELECT MAX(id) FROM entry WHERE kind = 'decision' AND (?1 IS NULL OR epoch = ?1) \
+                 AND code IN ('takeover.done', 'switchover.done', 'step_down.done', 'takeover.failed')), \
+               (SELECT MAX(id) FROM entry WHERE ?1 IS NULL OR epoch = ?1)) AS ended) \
              SELECT entry.* FROM entry, story WHERE kind IN ('decision', 'step') \
-             AND id >= (SELECT MIN(id) FROM entry WHERE epoch = story.epoch) - ?2 \
-             AND id <= (SELECT MAX(id) FROM entry WHERE epoch = story.epoch) ORDER BY id LIMIT ?3",
+             AND id BETWEEN story.ended - ?2 AND story.ended + ?3 ORDER BY id",
         )
         .bind(epoch.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX)))
         .bind(LEAD_ROWS)
-        .bind(LIMIT_MAX)
+        .bind(TRAIL_ROWS)
         .fetch_all(&mut connection)
         .await
         .map_err(|source| self.failed(source))?;

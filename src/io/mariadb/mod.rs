@@ -7,6 +7,7 @@
 
 pub mod accounts;
 mod clients;
+pub mod clone;
 mod compare;
 mod connection;
 mod files;

@@ -26,13 +26,16 @@ pub(super) struct Looks {
     disks: Option<Disks>,
     /// Connection on which the last look was made: another one may mean another run of the server.
     connection: u32,
-    /// When the last look succeeded.
-    seen: Option<Instant>,
+    /// When the server was started, to about a second.
+    started: Option<Instant>,
     /// `read_only` was not set when the server started.
     starts_writable: bool,
     /// The replica ran by itself after a start of the server.
     starts_replica: bool,
 }
+
+/// A commit that takes less is slow, not stuck: disks pause for some hundred milliseconds now and then.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Database {
     /// Looks at everything; `Err` when the server did not answer.
@@ -70,7 +73,6 @@ impl Database {
         let sessions = self.probe.ask(clients::sessions(), until).await?;
         self.judge_writes(&mut report, looks, pulse, timeout, &sessions);
         self.notice_privileged(&mut report, &sessions, until).await?;
-        looks.seen = Some(Instant::now());
         looks.last = report.clone();
         Ok(report)
     }
@@ -104,7 +106,7 @@ impl Database {
         until: Instant,
     ) -> Result<(), Failure> {
         let connection = self.probe.id();
-        if connection == looks.connection && looks.seen.is_some() {
+        if connection == looks.connection && looks.started.is_some() {
             return Ok(());
         }
         let rows = self.probe.ask(statement!("uptime"), until).await?;
@@ -112,9 +114,16 @@ impl Database {
             rows.first().and_then(|row| row.number("value")).map_or(Duration::ZERO, Duration::from_secs);
         let origin = self.probe.ask(statement!("read_only_origin"), until).await?;
         let origin = origin.first().map_or("", |row| row.text("origin")).to_owned();
-        let restarted = looks.seen.is_some_and(|seen| uptime < seen.elapsed() + Duration::from_secs(1));
-        let first = looks.seen.is_none();
+        let started = Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now);
+        // Uptime counts whole seconds. Connections are numbered anew from each start.
+        let restarted = looks.started.is_some_and(|before| {
+            started > before + Duration::from_secs(2) || connection <= looks.connection
+        });
+        let first = looks.started.is_none();
         looks.connection = connection;
+        if first || restarted {
+            looks.started = Some(started);
+        }
         if restarted {
             looks.last.restarts += 1;
             self.remember(|memory| memory.started_replica = false);
@@ -164,7 +173,7 @@ impl Database {
         sessions: &[Fields],
     ) {
         report.detail = pulse.failure();
-        if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout)
+        if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout.max(WRITE_PATIENCE))
             && let Some(thread) = sessions.iter().find(|row| row.number("id") == Some(self.rows.id()))
         {
             let state = thread.text("state");

@@ -11,7 +11,6 @@ use super::statement::{quote, statement};
 use super::writes::is_read_only;
 use super::{Database, gtids};
 use crate::decision::gtid::GtidState;
-use secrecy::ExposeSecret;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -197,22 +196,7 @@ impl Database {
                 "no replication password: set mariadb.replication_password_file".into(),
             ));
         };
-        let tls = match (&self.settings.tls_ca_file, self.settings.tls_required) {
-            (Some(ca), _) => format!(
-                ", MASTER_SSL = 1, MASTER_SSL_VERIFY_SERVER_CERT = 1, MASTER_SSL_CA = {}",
-                quote(&ca.display().to_string())
-            ),
-            (None, true) => ", MASTER_SSL = 1".to_owned(),
-            (None, false) => String::new(),
-        };
-        let follow = statement!(
-            "follow",
-            host = quote(&self.settings.peer.ip().to_string()),
-            port = self.settings.peer.port(),
-            user = quote(&self.settings.replication_user),
-            password = quote(password.expose_secret()),
-            tls = tls,
-        );
+        let follow = self.settings.follow_statement(password);
         self.say(follow, until).await.map(|_| ()).map_err(without_text)
     }
 }

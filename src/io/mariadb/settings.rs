@@ -1,5 +1,6 @@
 //! How the servers are reached, and as whom.
 
+use super::statement::{Statement, quote, statement};
 use crate::config::checked::{Config, MariaDbEndpoint};
 use crate::decision::words::NodeId;
 use mysql_async::{Opts, OptsBuilder, SslOpts};
@@ -74,6 +75,28 @@ impl DatabaseSettings {
             options = options.ssl_opts(SslOpts::default());
         }
         options.into()
+    }
+}
+
+impl DatabaseSettings {
+    /// What makes a server follow the peer's. Holds the password: never for a log.
+    pub fn follow_statement(&self, password: &SecretString) -> Statement {
+        let tls = match (&self.tls_ca_file, self.tls_required) {
+            (Some(ca), _) => format!(
+                ", MASTER_SSL = 1, MASTER_SSL_VERIFY_SERVER_CERT = 1, MASTER_SSL_CA = {}",
+                quote(&ca.display().to_string())
+            ),
+            (None, true) => ", MASTER_SSL = 1".to_owned(),
+            (None, false) => String::new(),
+        };
+        statement!(
+            "follow",
+            host = quote(&self.peer.ip().to_string()),
+            port = self.peer.port(),
+            user = quote(&self.replication_user),
+            password = quote(password.expose_secret()),
+            tls = tls,
+        )
     }
 }
 

@@ -79,8 +79,10 @@ impl Database {
         }
         match timeout(limit, self.look(looks, pulse, limit)).await {
             Ok(Ok(report)) => report,
+            Ok(Err(Failure::TimedOut(_))) | Err(_) => {
+                silent(looks, false, format!("no answer within {} ms", limit.as_millis()))
+            }
             Ok(Err(failure)) => self.explain(looks, failure).await,
-            Err(_) => silent(looks, false, format!("no answer within {} ms", limit.as_millis())),
         }
     }
 

@@ -69,7 +69,11 @@ fn pair(status: &Status, found: &mut Vec<Why>) {
 /// The active, and whoever stands behind it.
 fn alone(status: &Status, found: &mut Vec<Why>) {
     let (node, peer) = (&status.node, &status.peer);
-    if !node.gate_open || (!node.vip_held && !status.addresses.is_empty()) || !node.database.writable {
+    // On the way into the role or out of it, that is as it must be.
+    let settled = status.operation.is_none();
+    if settled
+        && (!node.gate_open || (!node.vip_held && !status.addresses.is_empty()) || !node.database.writable)
+    {
         found.push(
             Why::error(
                 "active.not_serving",
@@ -142,7 +146,9 @@ fn database(status: &Status, found: &mut Vec<Why>) {
 
 fn surroundings(status: &Status, found: &mut Vec<Why>) {
     let (node, peer) = (&status.node, &status.peer);
-    for check in node.checks.iter().filter(|check| !check.ok) {
+    // The server has findings of its own.
+    let failing = node.checks.iter().filter(|check| !check.ok && check.name != "mariadb");
+    for check in failing {
         let text = format!("the check {} fails: {}", check.name, check.detail);
         let why =
             if check.counts { Why::error("check.failed", text) } else { Why::warning("check.failed", text) };
@@ -161,9 +167,7 @@ fn surroundings(status: &Status, found: &mut Vec<Why>) {
         && asked > 0
     {
         let text = format!("none of {asked} gateway targets answers");
-        found.push(
-            Why::warning("gateway.unreachable", text).resolved_by("look at the network behind this node"),
-        );
+        found.push(Why::warning("gateway.silent", text).resolved_by("look at the network behind this node"));
     }
     if peer.state == NodeState::Disconnected
         && !peer.connected
@@ -178,7 +182,7 @@ fn surroundings(status: &Status, found: &mut Vec<Why>) {
     }
     if peer.r#match == Match::Mismatch {
         found.push(
-            Why::warning("peer.mismatch", "version or configuration of the two nodes differ")
+            Why::warning("config.mismatch", "version or configuration of the two nodes differ")
                 .resolved_by("make /etc/apd the same on both nodes, then restart apd on the standby first"),
         );
     }

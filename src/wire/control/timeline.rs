@@ -1,9 +1,9 @@
 //! One takeover, switchover or step-down step by step, computed from journal entries:
 //! `apctl timeline`, `GET /timeline`.
 //!
-//! The story of epoch E is found by its entries: those that carry E, and before them what led there
-//! (`peer.silent`, `bid.*`, `switchover.*`, ...), which still carries the epoch before. Times come from the
-//! boot clock of the node, so that they are exact to the microsecond whatever the wall clock does.
+//! A story is found from its end (`takeover.done`, `switchover.done`, `step_down.done`, ...) backwards to what led
+//! there (`peer.silent`, `check.failed`, ...), which still carries the epoch before. Times come from the boot
+//! clock of the node, so that they are exact whatever the wall clock does.
 
 use super::SCHEMA_VERSION;
 use super::history::{EntryKind, HistoryEntry};
@@ -51,98 +51,140 @@ pub struct TimelineStep {
     pub text: String,
 }
 
-/// What led to an epoch is looked for this far back, nanoseconds.
-const LEAD_MAX_NS: u64 = 60_000_000_000;
+/// Codes with which the act itself begins.
+const ACTS: [&str; 4] = ["takeover.started", "switchover.started", "step_down", "failover.forced"];
+/// Codes that lead to an act when they stand closely before it.
+const LEADS: [&str; 9] = [
+    "peer.silent",
+    "peer.released",
+    "bid.started",
+    "takeover.right",
+    "check.failed",
+    "database.unhealthy",
+    "lease.lost",
+    "stop.asked",
+    "node.paused",
+];
+/// Codes that end an act and open an epoch.
+const OPENINGS: [&str; 2] = ["takeover.done", "switchover.done"];
+/// Codes that end an act otherwise.
+const ENDINGS: [&str; 2] = ["step_down.done", "takeover.failed"];
+/// Codes behind which another story lies.
+const BREAKS: [&str; 2] = ["bid.called_off", "switchover.called_off"];
+/// Between what led to an act and the act, nanoseconds: longer, and it led elsewhere.
+const LEAD_GAP_NS: u64 = 15_000_000_000;
+/// No act takes longer, nanoseconds.
+const ACT_MAX_NS: u64 = 3_600_000_000_000;
 /// After the end, work off the critical path still belongs to the story while it follows this closely.
 const TRAIL_GAP_NS: u64 = 5_000_000_000;
-/// Codes that may begin a story.
-const BEGINNINGS: [&str; 7] =
-    ["peer.", "bid.", "takeover.", "switchover.", "step_down.", "stepdown.", "failover."];
 
-fn begins(code: &str) -> bool {
-    BEGINNINGS.iter().any(|prefix| code.starts_with(prefix))
+fn decided(entry: &HistoryEntry, codes: &[&str]) -> bool {
+    entry.kind == EntryKind::Decision && codes.contains(&entry.code.as_str())
 }
 
 fn ends(entry: &HistoryEntry) -> bool {
-    entry.kind == EntryKind::Decision
-        && ["takeover.", "switchover.", "step_down."].iter().any(|story| entry.code.starts_with(story))
-        && [".done", ".failed", ".aborted"].iter().any(|end| entry.code.ends_with(end))
+    decided(entry, &OPENINGS) || decided(entry, &ENDINGS)
 }
 
-/// The newest epoch among `entries` (oldest first) that a story ended in.
-pub fn newest_story(entries: &[HistoryEntry]) -> Option<u64> {
-    entries.iter().rev().find(|entry| ends(entry)).map(|entry| entry.epoch)
-}
-
-/// The story of `epoch`, from `entries` in the order of recording; `None` if they tell none.
-pub fn timeline(epoch: u64, entries: &[HistoryEntry]) -> Option<Timeline> {
-    let story = story_of(epoch, entries)?;
+/// The story of `epoch`, or the newest one, from `entries` in the order of recording; `None` if they tell none.
+pub fn timeline(epoch: Option<u64>, entries: &[HistoryEntry]) -> Option<Timeline> {
+    let told: Vec<&HistoryEntry> =
+        entries.iter().filter(|entry| matches!(entry.kind, EntryKind::Decision | EntryKind::Step)).collect();
+    let (story, complete) = story_of(epoch, &told)?;
     let first = story.first()?;
     let begun = first.boot_ns;
-    let ending = story.iter().rev().find(|entry| ends(entry));
-    let last = ending.or(story.last())?;
-    let kind = if story.iter().any(|entry| entry.code.starts_with("switchover.")) {
-        "switchover"
-    } else if story.iter().any(|entry| entry.code.starts_with("takeover.")) {
-        "takeover"
-    } else {
-        "step-down"
-    };
+    let last = story.iter().rev().find(|entry| ends(entry)).or(story.last())?;
     let reason = story.iter().find(|entry| entry.kind == EntryKind::Decision).unwrap_or(first);
-    let mut timeline = Timeline {
+    let kind = kind(story);
+    let steps = steps(story, begun);
+    let said = number(story, "client_outage_ms").map(rounded);
+    Some(Timeline {
         schema_version: SCHEMA_VERSION,
-        epoch,
+        epoch: last.epoch,
         kind: kind.to_owned(),
         reason: reason.code.clone(),
         text: reason.text.clone(),
         started_at: first.at.clone(),
         total_ms: milliseconds(last.boot_ns.saturating_sub(begun)),
-        complete: ending.is_some(),
-        client_outage_ms: None,
-        lost: number(&story, "lost_transactions").map(|lost| lost as u64),
-        steps: steps(&story, begun),
-    };
-    timeline.client_outage_ms = number(&story, "client_outage_ms")
-        .map(rounded)
-        .or_else(|| outage(kind, &story, &timeline.steps, begun));
-    Some(timeline)
+        complete,
+        client_outage_ms: said.or_else(|| outage(kind, story, &steps, begun)),
+        lost: number(story, "lost_transactions").map(|lost| lost as u64),
+        steps,
+    })
 }
 
-/// The slice of decisions and steps that belong to `epoch`.
-fn story_of(epoch: u64, entries: &[HistoryEntry]) -> Option<Vec<&HistoryEntry>> {
-    let told: Vec<&HistoryEntry> =
-        entries.iter().filter(|entry| matches!(entry.kind, EntryKind::Decision | EntryKind::Step)).collect();
-    let anchor = told.iter().position(|entry| entry.epoch == epoch)?;
-    let anchored_at = told[anchor].boot_ns;
-    let mut from = anchor;
-    for index in (0..anchor).rev() {
+fn kind(story: &[&HistoryEntry]) -> &'static str {
+    // The side that takes over in a switchover says `takeover`, and waits for a position of the other.
+    let swaps =
+        |entry: &&HistoryEntry| entry.code.starts_with("switchover.") || entry.code == "database.wait_for";
+    if story.iter().any(swaps) {
+        "switchover"
+    } else if story.iter().any(|entry| entry.code.starts_with("takeover.")) {
+        "takeover"
+    } else {
+        "step-down"
+    }
+}
+
+/// The slice of decisions and steps that tells the story, and whether it has ended.
+fn story_of<'a, 'b>(
+    epoch: Option<u64>,
+    told: &'a [&'b HistoryEntry],
+) -> Option<(&'a [&'b HistoryEntry], bool)> {
+    let of = |entry: &HistoryEntry| epoch.is_none_or(|epoch| entry.epoch == epoch);
+    let end = match epoch {
+        None => told.iter().rposition(|entry| ends(entry)),
+        Some(_) => told
+            .iter()
+            .rposition(|entry| decided(entry, &OPENINGS) && of(entry))
+            .or_else(|| told.iter().rposition(|entry| ends(entry) && of(entry))),
+    };
+    // What began in that epoch may have ended in another, or not yet.
+    let act = || told.iter().rposition(|entry| decided(entry, &ACTS) && of(entry));
+    let end = match end {
+        Some(end) => end,
+        None => match told.iter().skip(act()?).position(|entry| ends(entry)) {
+            Some(after) => act()? + after,
+            None => return Some((&told[beginning(told, act()?)..], false)),
+        },
+    };
+    let act = told[..end].iter().rposition(|entry| decided(entry, &ACTS) || ends(entry));
+    let act = act
+        .filter(|act| decided(told[*act], &ACTS) && near(told[*act], told[end], ACT_MAX_NS))
+        .unwrap_or(end);
+    Some((&told[beginning(told, act)..=trail(told, end)], true))
+}
+
+fn near(earlier: &HistoryEntry, later: &HistoryEntry, limit: u64) -> bool {
+    earlier.boot_ns <= later.boot_ns && later.boot_ns - earlier.boot_ns <= limit
+}
+
+/// Where what led to the act begins.
+fn beginning(told: &[&HistoryEntry], act: usize) -> usize {
+    let mut from = act;
+    for index in (0..act).rev() {
         let entry = told[index];
-        if ends(entry)
-            || anchored_at.saturating_sub(entry.boot_ns) > LEAD_MAX_NS
-            || entry.boot_ns > anchored_at
-        {
+        if ends(entry) || decided(entry, &BREAKS) || !near(entry, told[index + 1], LEAD_GAP_NS) {
             break;
         }
-        if entry.kind == EntryKind::Decision && begins(&entry.code) {
+        if decided(entry, &LEADS) || decided(entry, &ACTS) {
             from = index;
         }
     }
-    let mut to = anchor;
-    let mut ended = false;
-    for (index, entry) in told.iter().enumerate().skip(anchor) {
-        let gap = entry.boot_ns.saturating_sub(told[to].boot_ns);
-        if entry.epoch != epoch || (ended && gap > TRAIL_GAP_NS) || entry.boot_ns < told[to].boot_ns {
+    from
+}
+
+/// Where the work off the critical path ends.
+fn trail(told: &[&HistoryEntry], end: usize) -> usize {
+    let mut to = end;
+    for (index, entry) in told.iter().enumerate().skip(end + 1) {
+        let another = decided(entry, &LEADS) || decided(entry, &ACTS) || ends(entry);
+        if another || !near(told[to], entry, TRAIL_GAP_NS) {
             break;
         }
-        // What begins after the end is another story: only steps trail on.
-        if ended && entry.kind == EntryKind::Decision && begins(&entry.code) {
-            break;
-        }
-        ended |= ends(entry);
         to = index;
     }
-    let story = &told[from..=to];
-    story.iter().any(|entry| begins(&entry.code)).then(|| story.to_vec())
+    to
 }
 
 fn steps(story: &[&HistoryEntry], begun: u64) -> Vec<TimelineStep> {
@@ -211,12 +253,16 @@ fn outage(kind: &str, story: &[&HistoryEntry], steps: &[TimelineStep], begun: u6
     })?;
     let start_of = |name: &str| steps.iter().find(|step| step.name == name).map(|step| step.at_ms);
     let since = match kind {
-        "switchover" => start_of("database.freeze").or_else(|| start_of("address.close"))?,
+        "switchover" => {
+            ["database.freeze", "address.close", "database.wait_for"].into_iter().find_map(start_of)?
+        }
         "takeover" => {
-            let silent = story.iter().find(|entry| entry.code == "peer.silent")?;
+            let lost =
+                |entry: &&&HistoryEntry| ["peer.silent", "peer.released"].contains(&entry.code.as_str());
+            let lost = story.iter().find(lost).or(story.first())?;
             let heard_before =
-                silent.details.get("silent_ms").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
-            milliseconds(silent.boot_ns.saturating_sub(begun)) - heard_before
+                lost.details.get("silent_ms").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+            milliseconds(lost.boot_ns.saturating_sub(begun)) - heard_before
         }
         _ => return None,
     };

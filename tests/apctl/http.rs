@@ -1,15 +1,11 @@
 //! HTTP over real sockets: health endpoints, tokens, problems, metrics.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support/control.rs"]
-mod control;
-
+use super::control::{Daemon, Setup, TOKEN, active_at, boot_clock, standby_at};
 use apd::decision::action::Answer;
 use apd::decision::event::Command;
 use apd::decision::why::Why;
 use apd::decision::words::{Mode, Role};
 use apd::io::control_socket::{ControlRequest, Snapshot};
-use control::{Daemon, Setup, TOKEN, active_at, boot_clock, standby_at};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -82,7 +78,7 @@ fn get(daemon: &Daemon, path: &str) -> Reply {
 }
 
 fn show(daemon: &Daemon, change: impl FnOnce(&mut Snapshot)) {
-    let mut snapshot = active_at(control::frozen_clock());
+    let mut snapshot = active_at(super::control::frozen_clock());
     change(&mut snapshot);
     daemon.snapshots.send_replace(Arc::new(snapshot));
 }
@@ -95,7 +91,8 @@ fn primary_asks_for_address_gate_lease_and_a_writable_database() {
         assert_eq!((reply.status, reply.json()["reason"].as_str()), (200, Some("ok")), "{path}: {reply:?}");
         assert_eq!(reply.headers["cache-control"], "no-store");
     }
-    let refusals: [(&str, fn(&mut Snapshot)); 8] = [
+    type Change = fn(&mut Snapshot);
+    let refusals: [(&str, Change); 8] = [
         ("the role is standby", |snapshot| snapshot.status.node.role = Role::Standby),
         ("the virtual address is not held", |snapshot| snapshot.status.node.vip_held = false),
         ("the gate is closed", |snapshot| snapshot.status.node.gate_open = false),
@@ -127,7 +124,7 @@ fn primary_turns_503_at_lease_end_though_the_control_loop_is_stuck() {
     // No other snapshot follows: the loop is stuck.
     let daemon = Daemon::start(Setup { snapshot, clock: boot_clock, ..Setup::default() });
     let (mut yes, mut last_yes_begun) = (0, boot_clock());
-    let refused = control::until("503", || {
+    let refused = super::control::until("503", || {
         let begun = boot_clock();
         let reply = get(&daemon, "/primary");
         if reply.status == 200 {
@@ -144,7 +141,7 @@ fn primary_turns_503_at_lease_end_though_the_control_loop_is_stuck() {
     assert_eq!(status["node"]["lease_remaining_ms"], 0);
     assert_eq!(status["node"]["gate_open"], false);
     // And a loop that says nothing for three seconds is shown as stuck.
-    let warnings = control::until("loop.stuck", || {
+    let warnings = super::control::until("loop.stuck", || {
         let warnings = get(&daemon, "/status").json()["warnings"].to_string();
         warnings.contains("loop.stuck").then_some(warnings)
     });
@@ -154,7 +151,8 @@ fn primary_turns_503_at_lease_end_though_the_control_loop_is_stuck() {
 
 #[test]
 fn a_standby_serves_reads_within_the_lag_that_is_asked_for() {
-    let daemon = Daemon::start(Setup { snapshot: standby_at(control::frozen_clock()), ..Setup::default() });
+    let daemon =
+        Daemon::start(Setup { snapshot: standby_at(super::control::frozen_clock()), ..Setup::default() });
     for (path, status) in [
         ("/primary", 503),
         ("/replica", 200),
@@ -170,7 +168,7 @@ fn a_standby_serves_reads_within_the_lag_that_is_asked_for() {
         assert_eq!(get(&daemon, path).status, status, "{path}");
     }
     get(&daemon, "/standby?lag=soon").problem(400, "E_USAGE");
-    let mut stopped = standby_at(control::frozen_clock());
+    let mut stopped = standby_at(super::control::frozen_clock());
     if let Some(replica) = &mut stopped.status.node.database.replica {
         (replica.applying, replica.error) = (false, "Error 1062: Duplicate entry".to_owned());
     }
@@ -382,7 +380,7 @@ fn metrics_are_those_of_the_interface_and_parse_in_both_formats() {
             && open.body.contains("# TYPE apd_protection info\n")
     );
 
-    let mut standby = standby_at(control::frozen_clock());
+    let mut standby = standby_at(super::control::frozen_clock());
     standby.status.node.database.in_sync = Some(true);
     standby.status.node.checks[0].name = "a\"b\\c".to_owned();
     daemon.snapshots.send_replace(Arc::new(standby));
@@ -416,7 +414,7 @@ fn findings_show_what_the_state_shows_and_the_loops_own_words_win() {
 fn a_second_daemon_is_refused_and_a_left_over_socket_is_replaced() {
     let mut daemon = Daemon::start(Setup::default());
     let other = |folder: &std::path::Path| {
-        let snapshot = Arc::new(active_at(control::frozen_clock()));
+        let snapshot = Arc::new(active_at(super::control::frozen_clock()));
         apd::io::control_socket::ControlServer {
             socket: folder.join("apd.sock"),
             listen: None,
@@ -424,7 +422,7 @@ fn a_second_daemon_is_refused_and_a_left_over_socket_is_replaced() {
             snapshots: tokio::sync::watch::channel(snapshot).1,
             commands: tokio::sync::mpsc::channel(1).0,
             journal: daemon.journal.clone(),
-            clock: control::frozen_clock,
+            clock: super::control::frozen_clock,
         }
         .start()
     };
@@ -444,4 +442,17 @@ fn a_second_daemon_is_refused_and_a_left_over_socket_is_replaced() {
     assert!(!left.join("apd.sock").exists(), "removed at the end");
     daemon.stop();
     assert!(!daemon.socket().exists());
+}
+
+#[test]
+fn a_taken_port_is_reported_and_bound_once_it_is_free() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let daemon = Daemon::start(Setup { listen: Some(address), ..Setup::default() });
+    let found = || socket(&daemon, "GET", "/status", "", "").json()["warnings"].to_string();
+    super::control::until("it is reported", || found().contains("http.not_listening").then_some(()));
+    drop(taken);
+    assert_eq!(daemon.http_address(), address);
+    assert_eq!(get(&daemon, "/liveness").status, 200);
+    assert!(!found().contains("http.not_listening"));
 }

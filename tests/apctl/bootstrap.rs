@@ -1,0 +1,115 @@
+//! `apctl bootstrap` as it is typed, on two real servers: plan, first node, second node, again.
+
+use super::mariadb::{Server, find_tool};
+use super::netns::Namespace;
+use super::{code, err, json, out};
+use std::process::Output;
+
+struct Pair<'n> {
+    namespace: &'n Namespace,
+    folder: tempfile::TempDir,
+    servers: [Server; 2],
+}
+
+/// One namespace with the addresses of both nodes: what bootstrap looks at is accounts, settings and data.
+fn namespace() -> Namespace {
+    let namespace = Namespace::new("boot");
+    namespace.ip("link set lo up");
+    namespace.ip("link add eth0 type veth peer name far");
+    namespace.ip("addr add 10.77.0.1/24 dev eth0");
+    namespace.ip("addr add 10.77.0.2/24 dev eth0");
+    namespace.ip("link set eth0 up");
+    namespace.ip("link set far up");
+    namespace
+}
+
+impl<'n> Pair<'n> {
+    async fn start(namespace: &'n Namespace) -> Self {
+        let everywhere = ["--bind-address=0.0.0.0"];
+        let (one, two) = tokio::join!(Server::start_with(1, &everywhere), Server::start_with(2, &everywhere));
+        let pair = Self { namespace, folder: tempfile::tempdir().unwrap(), servers: [one, two] };
+        let place = pair.folder.path().display();
+        let [one, two] = [0, 1].map(|index: usize| pair.servers[index].address().port());
+        let text = format!(
+            "[cluster]\nname = \"shop\"\n[node]\nstate_dir = \"{place}\"\nrun_dir = \"{place}\"\n\
+             [nodes.db1]\naddress = \"10.77.0.1\"\ninterface = \"eth0\"\nmariadb_address = \"10.77.0.1:{one}\"\n\
+             [nodes.db2]\naddress = \"10.77.0.2\"\ninterface = \"eth0\"\nmariadb_address = \"10.77.0.2:{two}\"\n\
+             [gateway]\ntargets = [\"10.77.0.254\"]\n\
+             [mariadb]\nuser = \"apd\"\npassword_file = \"{place}/apd.password\"\n"
+        );
+        std::fs::write(pair.folder.path().join("apd.toml"), text).unwrap();
+        pair
+    }
+
+    fn bootstrap(&self, node: usize, arguments: &[&str]) -> Output {
+        let tools = find_tool("mariadb-dump");
+        self.namespace
+            .command(env!("CARGO_BIN_EXE_apctl"))
+            .env("APD__NODE__NAME", format!("db{}", node + 1))
+            .env("APD__MARIADB__SOCKET", self.servers[node].socket())
+            .arg("--config")
+            .arg(self.folder.path().join("apd.toml"))
+            .args(["bootstrap", "--tools"])
+            .arg(tools.parent().unwrap())
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+}
+
+#[test]
+fn two_empty_servers_become_a_pair_that_replicates() {
+    let namespace = namespace();
+    namespace.block_on(|| async {
+        let pair = Pair::start(&namespace).await;
+        let plan = pair.bootstrap(0, &["--dry-run"]);
+        assert_eq!(code(&plan), 0, "{plan:?}");
+        assert!(out(&plan).contains("install accounts"), "{plan:?}");
+        let first = pair.bootstrap(0, &[]);
+        assert_eq!(code(&first), 0, "{first:?}");
+        let second = pair.bootstrap(1, &["-o", "json"]);
+        assert_eq!(code(&second), 0, "{second:?}");
+        assert_eq!(json(&second)["outcome"], "following", "{second:?}");
+        let again = pair.bootstrap(1, &["--exit-code"]);
+        assert_eq!(code(&again), 10, "{again:?}");
+
+        pair.servers[0].sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY)").await;
+        pair.servers[0].sql("INSERT INTO shop.orders VALUES (42)").await;
+        super::mariadb::eventually("the row arrives", || async {
+            pair.servers[1]
+                .value("SELECT COUNT(*) FROM information_schema.tables WHERE table_schema='shop'")
+                .await
+                == "1"
+                && pair.servers[1].value("SELECT COUNT(*) FROM shop.orders").await == "1"
+        })
+        .await;
+
+        // The passwords are in files for root alone, and were shown to nobody.
+        let read =
+            |name: &str| std::fs::read_to_string(pair.folder.path().join(name)).unwrap().trim().to_owned();
+        for secret in [read("apd.password"), read("replication.password")] {
+            assert!(secret.len() >= 16);
+            for shown in [&plan, &first, &second, &again] {
+                assert!(!out(shown).contains(&secret) && !err(shown).contains(&secret), "{shown:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn two_servers_with_data_of_their_own_are_refused_with_6() {
+    let namespace = namespace();
+    namespace.block_on(|| async {
+        let pair = Pair::start(&namespace).await;
+        for server in &pair.servers {
+            server.sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY)").await;
+            server.sql("INSERT INTO shop.orders VALUES (1)").await;
+        }
+        pair.bootstrap(0, &[]);
+        let refused = pair.bootstrap(1, &["-o", "json"]);
+        assert_eq!(code(&refused), 6, "{refused:?}");
+        let value = json(&refused);
+        assert_eq!(value["code"], "E_DATA_DIFFERS", "{value}");
+        assert!(!value["remedy"].as_str().unwrap().is_empty(), "{value}");
+    });
+}
