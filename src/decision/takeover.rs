@@ -253,9 +253,7 @@ impl Node {
                 return false;
             }
             TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
-            TakeoverStep::CutStream if drain => {
-                Some((Step::Address(AddressStep::CutStream), second))
-            }
+            TakeoverStep::CutStream if drain => Some((Step::Address(AddressStep::CutStream), second)),
             TakeoverStep::Drain if drain && !prepared.drained => {
                 Some((Step::Database(DatabaseStep::Drain), self.settings.drain_timeout))
             }
