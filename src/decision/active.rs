@@ -10,6 +10,8 @@ use super::why::Why;
 use super::words::{Mode, Protection, Role};
 use std::time::Duration;
 
+/// How long a standby's replica may stand still before its right to bid is revoked.
+const REVOKE_AFTER: Duration = Duration::from_secs(1);
 /// How long the last one standing bears a database that does not answer.
 const SLOW_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -167,7 +169,17 @@ impl Node {
     fn repair_database_role(&mut self) {
         let report = &self.database.report;
         let wrong_replica = report.replica.is_some();
-        let Phase::Active(active) = &self.phase else { return };
+        let (writable, run) = (report.reachable && report.writable, report.restarts);
+        let heard = self.now < self.lease.last_acknowledged + self.settings.heartbeat * 3;
+        let Phase::Active(active) = &mut self.phase else { return };
+        if writable {
+            active.wrote_in_run = Some(run);
+        } else if report.reachable && active.wrote_in_run == Some(run) && !heard && !active.chore_running {
+            // Nobody but a peer that takes over forbids writes on a server that was not started anew.
+            let text = "the database was made read-only by someone else while the peer is silent";
+            self.step_down(Cause::Fenced, text.into());
+            return;
+        }
         let busy = active.repairing || active.chore_running || !active.chores.is_empty();
         if busy || !report.reachable || (report.writable && !wrong_replica) {
             return;
@@ -202,11 +214,23 @@ impl Node {
             && facts.role != Role::Active
             && facts.gtid.reaches(&self.database.earlier_position);
         let knows = facts.eligible == Some(epoch);
-        let lost = !facts.replica_running || facts.mode != Mode::Ap;
-        if caught_up && !knows {
-            if self.durable.solo.is_some() {
+        let in_maintenance = facts.mode != Mode::Ap;
+        let stopped = !facts.replica_running;
+        let Phase::Active(active) = &mut self.phase else { return };
+        // A replica that has just lost this server may be the first to know that this server died: a right that
+        // was revoked then would be missing a moment later.
+        active.peer_stopped_since = stopped.then_some(active.peer_stopped_since.unwrap_or(self.now));
+        let stopped_long =
+            active.peer_stopped_since.is_some_and(|since| self.now >= since + REVOKE_AFTER);
+        let recording = active.solo_recording;
+        let lost = in_maintenance || stopped_long;
+        if self.durable.solo.is_some() && (knows || caught_up) {
+            // Both rights at once would let the staler node serve after a second failure.
+            if self.now < self.lease.last_acknowledged + self.settings.heartbeat * 3 / 2 {
                 self.clear_solo();
-            } else {
+            }
+        } else if caught_up && !knows {
+            if !recording {
                 self.say_eligible(true);
             }
         } else if lost && knows {

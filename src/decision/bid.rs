@@ -20,8 +20,8 @@ pub(super) struct Bid {
     number: u64,
     right: Right,
     prepared: Prepared,
-    /// Preparation that changes something has begun.
-    cutting: bool,
+    /// When preparation that changes something began, if it did.
+    cutting: Option<Instant>,
     ready: bool,
 }
 
@@ -42,7 +42,7 @@ impl Node {
             number,
             right,
             prepared: Prepared::default(),
-            cutting: false,
+            cutting: None,
             ready: false,
         });
         let wait = self.bid_ends_at().since(self.now).as_millis();
@@ -102,13 +102,14 @@ impl Node {
             self.tell_once("blocked", why);
             return;
         }
-        let life = self.peer.proof_of_life.as_ref().is_some_and(|(_, at)| *at >= self.wait.lease_dead);
-        if life && cutting && self.now < self.bid_ends_at() {
+        // A proof that came before the preparation began moved its begin; one that comes after it undoes it.
+        let proof = self.peer.proof_of_life.as_ref().map(|(_, at)| *at);
+        if cutting.is_some_and(|began| proof.is_some_and(|at| at >= began)) {
             self.undo_bid();
             self.set_cutting(false);
             return;
         }
-        if !cutting && self.now >= self.bid_cuts_at() {
+        if cutting.is_none() && self.now >= self.bid_cuts_at() {
             self.set_cutting(true);
             // A server that can be reached is fenced first, once the right is there: what it still sends counts.
             let early = self.database.report.replica.is_some() && !prepared.server_reachable;
@@ -127,7 +128,7 @@ impl Node {
 
     fn set_cutting(&mut self, cutting: bool) {
         if let Phase::Bidding(bid) = &mut self.phase {
-            bid.cutting = cutting;
+            bid.cutting = cutting.then_some(self.now);
             bid.ready = false;
         }
     }
@@ -141,7 +142,7 @@ impl Node {
         match step {
             BidStep::Reach => bid.prepared.server_reachable = reached == Ok(StepOutput::Done),
             BidStep::Drain => {}
-            BidStep::DrainAgain if bid.cutting => match reached {
+            BidStep::DrainAgain if bid.cutting.is_some() => match reached {
                 Ok(_) => {
                     bid.prepared.drained = true;
                     self.start_bid_step(number, BidStep::Stop);
@@ -149,7 +150,7 @@ impl Node {
                 // The takeover itself drains again and decides by `on_undrained`.
                 Err(_) => bid.ready = true,
             },
-            BidStep::Stop if bid.cutting => {
+            BidStep::Stop if bid.cutting.is_some() => {
                 bid.prepared.stopped = reached.is_ok();
                 bid.ready = true;
             }
@@ -159,7 +160,7 @@ impl Node {
 
     fn call_off_bid(&mut self, because: &str) {
         self.watch_for_life(false);
-        let cutting = matches!(&self.phase, Phase::Bidding(bid) if bid.cutting);
+        let cutting = matches!(&self.phase, Phase::Bidding(bid) if bid.cutting.is_some());
         if cutting {
             self.undo_bid();
         }

@@ -19,6 +19,10 @@ pub(super) struct Active {
     pub(super) solo_recording: bool,
     /// A repair of the database's role is under way.
     pub(super) repairing: bool,
+    /// Since when the standby's replica stands still.
+    pub(super) peer_stopped_since: Option<super::time::Instant>,
+    /// The run of the server in which it was last seen to take writes.
+    pub(super) wrote_in_run: Option<u64>,
 }
 
 /// What a new active does after clients are served.
@@ -33,6 +37,8 @@ impl Node {
     /// This run found the gate open under a living lease of its own.
     pub(super) fn become_active_again(&mut self) {
         let epoch = self.durable.epoch;
+        // The acknowledgements of the run before count as heard until now.
+        self.lease.last_acknowledged = self.now;
         self.phase =
             Phase::Active(Active { solo_recorded: self.durable.solo == Some(epoch), ..Active::default() });
         self.act(Action::Announce);

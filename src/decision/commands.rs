@@ -180,6 +180,7 @@ impl Node {
             let remedy = "make sure that it is off, then add --peer-is-off";
             return refused("E_PEER_UNSEEN", "the peer is not seen, and it may serve", remedy);
         }
+        self.latched = None;
         let unfit = self.unfit();
         if !unfit.is_empty() {
             return refused("E_UNFIT", unfit.join("; "), "apctl explain --why-not active");

@@ -20,6 +20,8 @@ pub(super) struct FollowState {
     pub(super) busy: bool,
     pub(super) forbidding: bool,
     pub(super) next_try: Instant,
+    /// When both threads of the replica were last seen at work.
+    pub(super) flowed_at: Option<Instant>,
     /// What keeps this node from following; shown as the reason of role `fault`.
     pub(super) problem: Option<String>,
     comparison: Option<Comparison>,
@@ -43,6 +45,11 @@ pub(super) enum FollowStep {
 
 impl Node {
     pub(super) fn follow_rules(&mut self) {
+        if self.database.at == Some(self.now)
+            && self.database.report.replica.as_ref().is_some_and(|replica| replica.receiving && replica.applying)
+        {
+            self.follow.flowed_at = Some(self.now);
+        }
         let report = &self.database.report;
         if !report.reachable {
             return;

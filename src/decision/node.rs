@@ -188,7 +188,7 @@ impl Node {
             Event::PeerDown => self.on_peer_down(),
             Event::Peer(message) => self.on_peer_message(message),
             Event::Gate(report) => self.on_gate(report),
-            Event::Link(report) => self.link = Some((report, self.now)),
+            Event::Link(report) => self.on_link(report),
             Event::Database(report) => self.on_database(report),
             Event::Check(report) => self.on_check(report),
             Event::Gateway { answered, asked } => self.on_gateway(answered, asked),
@@ -394,6 +394,20 @@ impl Node {
         }
     }
 
+    fn on_link(&mut self, report: LinkReport) {
+        let was_down = self.link.as_ref().is_some_and(|(link, _)| !link.usable);
+        if was_down && report.usable {
+            self.listen_anew();
+        }
+        self.link = Some((report, self.now));
+    }
+
+    /// A node that heard nothing because it was cut off has heard nothing yet: it listens as after a start.
+    fn listen_anew(&mut self) {
+        let settings = self.settings.clone();
+        self.wait.sign_of_life(&settings, settings.lease, settings.advert_interval, self.now);
+    }
+
     fn on_database(&mut self, report: DatabaseReport) {
         let healthy = report.reachable && report.write_stalled.is_none();
         let before = self.database.verdict.healthy();
@@ -443,6 +457,9 @@ impl Node {
         self.gateway.asked = asked;
         self.gateway.answered = answered;
         if answered >= self.settings.gateway_need {
+            if self.gateway.silent_at.is_some_and(|silent| Some(silent) > self.gateway.answered_at) {
+                self.listen_anew();
+            }
             self.gateway.answered_at = Some(self.now);
             self.untell("gateway");
         } else {
@@ -454,8 +471,7 @@ impl Node {
 
     /// The loop itself was away: the host slept, or the process was stopped.
     fn on_resumed(&mut self, gap: Duration) {
-        let settings = self.settings.clone();
-        self.wait.sign_of_life(&settings, settings.lease, settings.advert_interval, self.now);
+        self.listen_anew();
         if gap <= self.settings.lease {
             return;
         }

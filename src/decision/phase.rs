@@ -62,6 +62,8 @@ pub enum Cause {
     HandedOver,
     /// An operator asked.
     Operator,
+    /// Somebody else made the server read-only.
+    Fenced,
 }
 
 impl Cause {
@@ -80,6 +82,7 @@ impl Cause {
             Cause::TakeoverFailed => "takeover_failed",
             Cause::HandedOver => "handed_over",
             Cause::Operator => "operator",
+            Cause::Fenced => "fenced",
         }
     }
 }

@@ -166,6 +166,11 @@ impl Node {
         }
     }
 
+    /// A change of role ends it.
+    pub(super) fn interrupt_rejoin(&mut self) {
+        self.end_rejoin(Answer::Failed("this node changed its role during the rejoin".into()));
+    }
+
     pub(super) fn on_rejoin_step(&mut self, step: RejoinStep, result: StepResult) {
         if self.rejoin.is_none() {
             return;

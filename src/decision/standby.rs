@@ -53,6 +53,7 @@ impl Node {
         }
         self.lapse_eligibility();
         self.follow_rules();
+        self.rejoin_rules();
         if self.latched.is_some() || self.now < self.retry_at {
             return;
         }
@@ -125,10 +126,16 @@ impl Node {
         if facts.mode == Mode::Standalone {
             return None;
         }
+        let has_all = facts.database_reachable && self.database.report.gtid.covers(&facts.gtid);
+        let may_instead = has_all || self.durable.eligible == Some(self.durable.epoch);
         match self.preferred(&facts) {
             Preferred::Me => Some(Right::Contact),
-            Preferred::Peer if !peer_may && self.durable.eligible == Some(self.durable.epoch) => {
-                Some(Right::Contact)
+            Preferred::Peer if !peer_may && may_instead => Some(Right::Contact),
+            Preferred::Peer if !peer_may => {
+                let text = format!("the peer has newer data and cannot serve: {}", facts.why);
+                let remedy = "apctl explain --why-not active there; or here: apctl failover --force --accept-data-loss";
+                self.tell_once("blocked", Why::warning("contact.peer_unfit", text).resolved_by(remedy));
+                None
             }
             Preferred::Peer => None,
             Preferred::Unknown(text) => {
@@ -296,7 +303,8 @@ impl Node {
 
     fn lapse_eligibility(&mut self) {
         let Some(epoch) = self.durable.eligible else { return };
-        let heard = self.peer.heartbeat_at.max(self.peer.advert_at).max(self.started);
+        // Advertisements alone do not carry a revocation; a stream that flows shows that none is due.
+        let heard = self.peer.heartbeat_at.max(self.started).max(self.follow.flowed_at);
         let lapse = ELIGIBLE_LAPSE.max(4 * self.settings.lease) + self.settings.failover_hold;
         if heard.is_some_and(|at| self.now >= at + lapse) {
             self.durable.eligible = None;

@@ -171,8 +171,13 @@ impl Node {
         self.tell(Why::error("switchover.called_off", text).resolved_by("apctl switchover --dry-run"));
         self.thaw_if_frozen();
         if stage == Stage::Sealing {
-            // Gate and database are on their way down: all the way down, then up again by an ordinary takeover.
+            // Gate and database are on their way down: all the way down, then up again by an ordinary takeover;
+            // alone if the peer is gone, to whom nothing was released yet.
             self.durable.handed_over = None;
+            if !self.contact() && self.may_go_solo() {
+                self.durable.solo = Some(self.durable.epoch);
+            }
+            self.persist(Purpose::Record);
             self.step_down(Cause::TakeoverFailed, because.to_owned());
         } else {
             self.phase = Phase::Active(active);

@@ -66,6 +66,11 @@ impl TakeoverKind {
             TakeoverKind::Silence | TakeoverKind::Released | TakeoverKind::Handover | TakeoverKind::Forced
         )
     }
+    /// The lease rests on the solo record from the beginning. After a release it rests on the peer's
+    /// acknowledgement: a release that was long on its way must not open a second gate.
+    const fn solo_at_once(self) -> bool {
+        matches!(self, TakeoverKind::Silence | TakeoverKind::Handover | TakeoverKind::Forced)
+    }
     /// Counts towards `max_failovers_per_hour`.
     const fn automatic(self) -> bool {
         matches!(self, TakeoverKind::Silence | TakeoverKind::Released | TakeoverKind::Handover)
@@ -111,8 +116,8 @@ pub(super) const TAKE_OVER: &[TakeoverStep] = &[
     TakeoverStep::CutStream,
     TakeoverStep::Drain,
     TakeoverStep::FetchTail,
-    TakeoverStep::ApplyTail,
     TakeoverStep::StopApplying,
+    TakeoverStep::ApplyTail,
     TakeoverStep::AllowWrites,
     TakeoverStep::WriteEpoch,
     TakeoverStep::OpenGate,
@@ -181,11 +186,12 @@ impl Node {
                 self.failovers.pop_front();
             }
         }
+        self.interrupt_rejoin();
         let before = self.durable.epoch;
         self.durable.epoch = epoch;
         self.durable.eligible = None;
         self.durable.handed_over = None;
-        self.durable.solo = kind.ends_standalone().then_some(epoch);
+        self.durable.solo = kind.solo_at_once().then_some(epoch);
         self.lease.forget();
         self.untell("life");
         self.untell("life.stream");
@@ -237,7 +243,8 @@ impl Node {
         let (kind, prepared, tail, epoch, run) =
             (takeover.kind, takeover.prepared, takeover.tail, takeover.epoch, takeover.run);
         let replica = self.database.report.replica.is_some();
-        let drain = replica && !kind.drained_before();
+        let applying = self.database.report.replica.as_ref().is_some_and(|replica| replica.applying);
+        let drain = replica && !kind.drained_before() && !self.wrote_last();
         let reason = takeover.right.code().to_owned();
         let second = Duration::from_secs(1);
         let work = match step {
@@ -258,7 +265,7 @@ impl Node {
                 Some((Step::Remote(RemoteStep::FetchTail { have }), 5 * second))
             }
             TakeoverStep::ApplyTail if tail => Some((Step::Database(DatabaseStep::ApplyTail), 30 * second)),
-            TakeoverStep::StopApplying if drain && !prepared.stopped => {
+            TakeoverStep::StopApplying if applying && !prepared.stopped && !kind.drained_before() => {
                 Some((Step::Database(DatabaseStep::StopApplying), 2 * second))
             }
             TakeoverStep::FenceServer if prepared.server_reachable => {
@@ -304,10 +311,13 @@ impl Node {
             return false;
         }
         let patience = 4 * self.settings.lease;
-        if self.now >= takeover.began + patience {
-            if kind == TakeoverKind::Contact {
+        let began = takeover.began;
+        if kind == TakeoverKind::Contact {
+            if self.now >= began + patience {
                 self.fail_takeover(Cause::TakeoverFailed, "the peer did not grant a lease".into());
-            } else if self.may_go_solo() {
+            }
+        } else if !self.contact() && self.now >= self.bid_ends_at() {
+            if self.may_go_solo() {
                 self.durable.solo = Some(epoch);
                 if let Phase::TakingOver(takeover) = &mut self.phase {
                     takeover.next = 0;
@@ -348,6 +358,11 @@ impl Node {
         match (step, outcome(result)) {
             (TakeoverStep::PersistEpoch, Ok(_)) => {
                 takeover.recorded = true;
+                self.next_takeover_step();
+            }
+            (TakeoverStep::Drain, Ok(StepOutput::Position(applied))) => {
+                // The last report is older than the drain; what is fetched next must begin exactly here.
+                self.database.report.gtid = self.database.report.gtid.union(&applied);
                 self.next_takeover_step();
             }
             (TakeoverStep::FetchTail, Ok(StepOutput::Tail { transactions: 0 })) => {
@@ -402,9 +417,17 @@ impl Node {
         }
     }
 
+    /// This server's newest transaction is its own: whatever an earlier primary sent was applied before it.
+    fn wrote_last(&self) -> bool {
+        let report = &self.database.report;
+        let mut newest = report.binlog_position.iter().peekable();
+        newest.peek().is_some() && newest.all(|gtid| gtid.server == report.server_id)
+    }
+
     pub(super) fn fail_takeover(&mut self, cause: Cause, text: String) {
-        self.failures += 1;
-        self.retry_at = self.now + Duration::from_secs(1) * self.failures.min(10);
+        // What ends a takeover from outside says nothing about the next one.
+        self.failures += u32::from(cause == Cause::TakeoverFailed);
+        self.retry_at = self.now + Duration::from_secs(1) * self.failures.clamp(1, 10);
         let why = Why::error("takeover.failed", format!("the takeover failed: {text}"));
         if self.failures >= 3 {
             self.latched = Some(why.clone());

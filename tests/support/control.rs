@@ -182,7 +182,12 @@ pub fn active_at(taken: Instant) -> Snapshot {
     }];
     well_standby(&mut status.peer);
     status.protection.single_faults = meter(&status);
-    let explain = Explain {
+    let (explain, counters) = (explain(), counters());
+    Snapshot { status, explain, counters, taken, lease_end: Some(taken + Duration::from_millis(430)) }
+}
+
+fn explain() -> Explain {
+    Explain {
         state: "db1 is active in epoch 7".to_owned(),
         since_ms: Some(192_000),
         rule: Rule { code: "takeover.done".to_owned(), text: "db2 released epoch 6".to_owned() },
@@ -196,8 +201,11 @@ pub fn active_at(taken: Instant) -> Snapshot {
         why_not: [("standby".to_owned(), vec!["this node is active".to_owned()])].into(),
         what_if: [("peer-down".to_owned(), vec!["this node goes on alone".to_owned()])].into(),
         ..Explain::default()
-    };
-    let counters = Counters {
+    }
+}
+
+fn counters() -> Counters {
+    Counters {
         adverts_sent: 1234,
         adverts_received: 17,
         adverts_rejected: [("checksum".to_owned(), 2)].into(),
@@ -207,8 +215,7 @@ pub fn active_at(taken: Instant) -> Snapshot {
         loop_stall_max_ms: 3.25,
         heartbeat_age_ms: [("stream".to_owned(), 900)].into(),
         config_hash: 0xfeed,
-    };
-    Snapshot { status, explain, counters, taken, lease_end: Some(taken + Duration::from_millis(430)) }
+    }
 }
 
 fn well_standby(peer: &mut PeerStatus) {

@@ -1,0 +1,55 @@
+//! Bugs put into the harness on purpose: each must be caught, or the checkers do not bite.
+
+use crate::world::{Happening, MS, World};
+use apd::decision::event::Event;
+use apd::decision::peer::{PeerMessage, Released};
+use apd::decision::words::Role;
+
+/// One bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The takeover wait is not honoured: a `Released` that nobody sent reaches the standby.
+    FalseRelease,
+    /// The lease is counted from the receipt of the acknowledgement.
+    LeaseFromReceipt,
+    /// What was persisted is gone after a crash.
+    EpochLost,
+    /// `ForbidWrites` says that it was done and does nothing.
+    ForgottenForbid,
+    /// The kernel's element does not end with the lease.
+    GateStaysOpen,
+    /// `Drain` says that all is applied while it is not.
+    DrainLies,
+    /// The commits that a freeze paused go on before the server is sealed.
+    FreezeLeaks,
+}
+
+/// All, with the number of seeds within which each is caught.
+pub const ALL: &[(Bug, u64)] = &[
+    (Bug::FalseRelease, 50),
+    (Bug::LeaseFromReceipt, 2_000),
+    (Bug::EpochLost, 400),
+    (Bug::ForgottenForbid, 400),
+    (Bug::GateStaysOpen, 50),
+    (Bug::DrainLies, 400),
+    (Bug::FreezeLeaks, 100),
+];
+
+impl World {
+    /// In the place of the real network: now and then a release that the active never sent.
+    pub fn forge_release(&mut self, from: usize, run: u64, message: &PeerMessage) {
+        let PeerMessage::Heartbeat(heartbeat) = message else { return };
+        if heartbeat.facts.role != Role::Active || !self.random.percent(2) {
+            return;
+        }
+        let released = Released {
+            epoch: heartbeat.facts.epoch,
+            operation: None,
+            read_only: true,
+            tail: false,
+            reason: "forged".into(),
+        };
+        let message = Event::Peer(PeerMessage::Released(released));
+        self.at(2 * MS, Happening::Deliver { host: 1 - from, run, event: message });
+    }
+}

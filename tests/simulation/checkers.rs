@@ -1,0 +1,136 @@
+//! The promises, looked at from outside: never what a node believes, only what the world does.
+
+use crate::world::{MS, World};
+use apd::decision::settings::OnUndrained;
+use apd::decision::words::{Epoch, Mode, Protection};
+use std::collections::BTreeSet;
+
+/// What the checkers remember.
+#[derive(Debug, Default)]
+pub struct Checkers {
+    pub violation: Option<String>,
+    /// Acknowledged writes that a promise allows to be lost: the asynchronous tail of a node that died.
+    pub excused: BTreeSet<u32>,
+    newest: Epoch,
+    unwritable_since: [Option<u64>; 2],
+    /// Until when a pure partition, or what it leaves, excuses two writers.
+    pub partition_until: u64,
+    /// When anything was last out of order, or an operator asked for something.
+    pub disturbed_at: u64,
+    /// The other server can be reached from here since.
+    reached_since: [Option<u64>; 2],
+    last_active: Option<(usize, u64)>,
+}
+
+impl Checkers {
+    /// The first broken promise counts.
+    pub fn broken(&mut self, text: String) {
+        self.violation.get_or_insert(text);
+    }
+}
+
+impl World {
+    fn break_promise(&mut self, text: String) {
+        self.trace(|| format!("BROKEN {text}"));
+        let at = format!("{text} (at {} ms)", self.now / MS);
+        self.checkers.broken(at);
+    }
+
+    /// After everything that happens.
+    pub fn look(&mut self) {
+        let accepts = [self.accepts(0), self.accepts(1)];
+        if accepts == [true, true] {
+            if self.now > self.checkers.partition_until && self.plan.partitions == 0 {
+                self.break_promise("S1: both nodes accept writes".into());
+            } else {
+                self.mark("two writers in a pure partition");
+            }
+        }
+        for host in 0..2 {
+            if accepts[host] {
+                self.checkers.last_active = Some((host, self.now));
+            }
+            self.look_at_server(host);
+            let reached = self.reaches_server(host);
+            let since = &mut self.checkers.reached_since[host];
+            *since = if reached { since.or(Some(self.now)) } else { None };
+        }
+    }
+
+    /// S6: nobody answers for long without a database that takes writes.
+    fn look_at_server(&mut self, host: usize) {
+        let server = &self.hosts[host].server;
+        let useless = self.answers(host) && (!server.up() || server.read_only);
+        let now = self.now;
+        let since = &mut self.checkers.unwritable_since[host];
+        *since = if useless { since.or(Some(now)) } else { None };
+        let bound = 4_000 * MS + 4 * Self::nanos(self.hosts[host].settings.lease);
+        if since.is_some_and(|since| now > since + bound) {
+            self.break_promise(format!("S6: db{} answers without a writable database", host + 1));
+        }
+    }
+
+    /// A gate was opened: a takeover.
+    pub fn opened(&mut self, host: usize, epoch: Epoch) {
+        let partition = self.now <= self.checkers.partition_until || self.plan.partitions > 0;
+        if epoch <= self.checkers.newest && !partition {
+            let newest = self.checkers.newest;
+            self.break_promise(format!("epoch {epoch:?} is opened after {newest:?}"));
+        }
+        self.checkers.newest = self.checkers.newest.max(epoch);
+        if self.hosts[host].mode == Mode::Maintenance && self.now > self.hosts[host].mode_since + 1_000 * MS {
+            self.break_promise(format!("S7: db{} opens in mode maintenance", host + 1));
+        }
+        let calm = self.now > self.checkers.disturbed_at + 10_000 * MS;
+        let other_served = self.checkers.last_active.is_some_and(|(last, at)| last != host && self.now < at + 2_000 * MS);
+        if calm && other_served {
+            self.break_promise(format!("S3: db{} takes over from a healthy active", host + 1));
+        }
+        self.look_at_data(host);
+    }
+
+    /// S5: what is acknowledged and here to be had is not left behind.
+    fn look_at_data(&mut self, host: usize) {
+        let missing = self.missing_at(host);
+        if missing.is_empty() {
+            return;
+        }
+        let promotes = self.hosts[host].settings.on_undrained == OnUndrained::Promote;
+        let server = &self.hosts[host].server;
+        let in_relay = server.replica.as_ref().is_some_and(|replica| {
+            replica.relay.iter().any(|one| matches!(one.content, crate::database::Content::Data(id) if missing.contains(&id)))
+        });
+        if in_relay && !promotes {
+            self.break_promise(format!("S5: db{} opens with acknowledged writes in its relay log", host + 1));
+        }
+        let there = &self.hosts[1 - host].server.data;
+        let to_be_had = missing.iter().filter(|id| there.contains(id)).count();
+        let bound = 3_000 * MS + 4 * Self::nanos(self.hosts[host].settings.lease);
+        let reached = self.checkers.reached_since[host].is_some_and(|since| self.now > since + bound);
+        let contact = self.round_trip(crate::network::Protocol::Peer) && self.plan.partitions == 0;
+        if to_be_had > 0 && reached && contact && !promotes && !self.judge.forced() {
+            self.break_promise(format!(
+                "S5: db{} opens without {to_be_had} acknowledged writes that the other server has",
+                host + 1
+            ));
+        }
+        self.trace(|| format!("db{} opens without {} acknowledged writes: {missing:?}", host + 1, missing.len()));
+        self.mark("an asynchronous tail was lost");
+        self.checkers.excused.extend(missing);
+    }
+
+    /// Two nodes that cannot hear each other while both are heard: the level does not promise S1 then, nor
+    /// for the time that it takes to notice the heal.
+    pub fn excuse_partition(&mut self) {
+        let settings = &self.hosts[0].settings;
+        let leases = 4 * Self::nanos(settings.lease) + 4 * Self::nanos(settings.heartbeat);
+        self.checkers.partition_until = self.now + 1_500 * MS + leases;
+    }
+
+    /// An isolated node at `vrrp` goes on by itself: when its port comes back, both serve until it notices.
+    pub fn excuse_isolation(&mut self) {
+        if self.hosts[0].settings.protection == Protection::Vrrp {
+            self.excuse_partition();
+        }
+    }
+}

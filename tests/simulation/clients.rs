@@ -1,0 +1,68 @@
+//! Clients that write unique ids through whoever answers for the virtual address, and remember what was
+//! acknowledged.
+
+use crate::database::{Content, Frozen};
+use crate::world::{Happening, World};
+
+/// All clients.
+#[derive(Clone, Debug, Default)]
+pub struct Clients {
+    next: u32,
+    /// Numbers of the writes that were acknowledged.
+    pub acknowledged: Vec<u32>,
+}
+
+impl World {
+    /// Somebody who asks for the virtual address ends up here.
+    pub fn answers(&self, host: usize) -> bool {
+        self.hosts[host].gate.answers(self.now) && self.clients_reach(host)
+    }
+
+    /// A client's write would be acknowledged here and now.
+    pub fn accepts(&self, host: usize) -> bool {
+        self.answers(host) && self.hosts[host].server.takes_writes()
+    }
+
+    pub fn client_tick(&mut self) {
+        let pause = self.random.micros(20_000, 120_000);
+        self.at(pause, Happening::ClientTick);
+        let start = self.random.below(2) as usize;
+        let Some(host) = [start, 1 - start].into_iter().find(|host| self.answers(*host)) else { return };
+        let server = &mut self.hosts[host].server;
+        if !server.up() || server.read_only {
+            return;
+        }
+        self.clients.next += 1;
+        let id = self.clients.next;
+        if server.frozen == Frozen::Stage {
+            server.waiting.push(id);
+        } else {
+            self.commit_write(host, id);
+        }
+    }
+
+    fn commit_write(&mut self, host: usize, id: u32) {
+        self.hosts[host].server.commit(Content::Data(id));
+        self.clients.acknowledged.push(id);
+        self.committed(host);
+    }
+
+    /// A stage ended without KILL: the paused commits are acknowledged at once.
+    pub fn stage_ended(&mut self, host: usize) {
+        let server = &mut self.hosts[host].server;
+        let waiting = std::mem::take(&mut server.waiting);
+        if !server.up() || server.read_only {
+            return;
+        }
+        for id in waiting {
+            self.commit_write(host, id);
+        }
+    }
+
+    /// Acknowledged writes that the server of `host` does not have.
+    pub fn missing_at(&self, host: usize) -> Vec<u32> {
+        let data = &self.hosts[host].server.data;
+        let ids = self.clients.acknowledged.iter().copied();
+        ids.filter(|id| !data.contains(id) && !self.checkers.excused.contains(id)).collect()
+    }
+}

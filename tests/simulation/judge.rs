@@ -1,0 +1,290 @@
+//! The course of a run: boot, faults, heal, and then an operator who uses what the states name as remedy.
+//! After every heal exactly one node serves within a bound, or a named state says what to do, and doing it helps.
+
+use crate::random::Random;
+use crate::world::{Happening, MS, World};
+use apd::decision::action::Answer;
+use apd::decision::event::Command;
+use apd::decision::words::Mode;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Boot,
+    Faults,
+    Healing,
+    Cleared,
+    Forced,
+    Rejoining,
+    Switching,
+    Done,
+}
+
+/// Where the run stands.
+#[derive(Debug)]
+pub struct Judge {
+    stage: Stage,
+    since: u64,
+    settled_since: Option<u64>,
+    asked: Option<(usize, u64)>,
+    tries: u32,
+    active: usize,
+    pub named: Vec<String>,
+    swaps: bool,
+}
+
+/// How the pair stands, seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pair {
+    /// One serves, the other follows in mode ap.
+    Whole(usize),
+    /// One serves, the other is in maintenance or follows nobody.
+    Alone(usize),
+    None,
+}
+
+impl Judge {
+    pub fn new(random: &mut Random) -> Self {
+        Self {
+            stage: Stage::Boot,
+            since: 0,
+            settled_since: None,
+            asked: None,
+            tries: 0,
+            active: 0,
+            named: Vec::new(),
+            swaps: random.percent(50),
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// An operator has forced a takeover: what it leaves behind was accepted.
+    pub fn forced(&self) -> bool {
+        self.stage == Stage::Forced
+    }
+}
+
+impl World {
+    fn pair(&self) -> Pair {
+        let active = match [self.accepts(0), self.accepts(1)] {
+            [true, false] => 0,
+            [false, true] => 1,
+            _ => return Pair::None,
+        };
+        let (here, other) = (&self.hosts[active], &self.hosts[1 - active]);
+        let follows = other.server.replica.as_ref().is_some_and(|replica| {
+            replica.connected && replica.applying && replica.error.is_empty() && replica.relay.is_empty()
+        });
+        let modes = here.mode == Mode::Ap && other.mode == Mode::Ap;
+        if follows && modes && other.server.read_only { Pair::Whole(active) } else { Pair::Alone(active) }
+    }
+
+    fn stage(&mut self, stage: Stage) {
+        self.trace(|| format!("STAGE {stage:?}"));
+        self.judge.stage = stage;
+        self.judge.since = self.now;
+        self.judge.settled_since = None;
+        self.judge.asked = None;
+        self.judge.tries = 0;
+    }
+
+    /// The same answer for two seconds.
+    fn settled(&mut self, good: bool) -> bool {
+        let now = self.now;
+        let since = &mut self.judge.settled_since;
+        *since = if good { since.or(Some(now)) } else { None };
+        since.is_some_and(|since| now >= since + 2_000 * MS)
+    }
+
+    fn waited(&self, seconds: u64) -> bool {
+        let lease = Self::nanos(self.hosts[0].settings.lease);
+        self.now > self.judge.since + seconds * 1_000 * MS + 20 * lease
+    }
+
+    pub fn judge(&mut self) {
+        self.at(100 * MS, Happening::Judge);
+        let pair = self.pair();
+        match self.judge.stage {
+            Stage::Boot => {
+                if self.settled(matches!(pair, Pair::Whole(_))) {
+                    self.begin_round();
+                } else if self.waited(40) {
+                    self.checkers.broken(format!("L1: a fresh pair does not come up ({pair:?})"));
+                }
+            }
+            Stage::Faults => {
+                if self.plan.open == 0 {
+                    self.stage(Stage::Healing);
+                }
+            }
+            Stage::Healing | Stage::Cleared | Stage::Forced => self.heal(pair),
+            Stage::Rejoining => self.rejoin(pair),
+            Stage::Switching => self.switch(pair),
+            Stage::Done => {}
+        }
+    }
+
+    fn begin_round(&mut self) {
+        if self.next_round() {
+            self.stage(Stage::Faults);
+        } else {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        let lost: Vec<u32> = match self.pair() {
+            // What only a divergent node has is named and can be saved there.
+            Pair::Whole(active) | Pair::Alone(active) => {
+                let missing = self.missing_at(active).into_iter();
+                missing.filter(|id| !self.hosts[1 - active].server.data.contains(id)).collect()
+            }
+            Pair::None => Vec::new(),
+        };
+        if !lost.is_empty() {
+            self.checkers.broken(format!("S5: acknowledged writes are gone at the end: {lost:?}"));
+        }
+        self.stage(Stage::Done);
+    }
+
+    fn heal(&mut self, pair: Pair) {
+        // Every daemon runs again, and replication has had its time to come back.
+        let good = match pair {
+            Pair::Whole(_) => true,
+            Pair::Alone(active) => self.hosts[1 - active].mode == Mode::Maintenance || self.waited(30),
+            Pair::None => false,
+        };
+        if self.settled(good) {
+            return self.healed(pair);
+        }
+        let bound = if self.judge.stage == Stage::Healing { 60 } else { 30 };
+        if pair != Pair::None || !self.waited(bound) {
+            return;
+        }
+        let named = self.named_state();
+        match (self.judge.stage, named) {
+            (_, None) => self.checkers.broken("L1: nobody serves and no state names a remedy".into()),
+            (Stage::Healing, Some(code)) => {
+                self.judge.named.push(code);
+                self.stage(Stage::Cleared);
+                self.command(0, Command::Clear);
+                self.command(1, Command::Clear);
+            }
+            (Stage::Cleared, _) => self.force(),
+            (_, Some(code)) => self.checkers.broken(format!("L1: a forced takeover does not help ({code})")),
+        }
+    }
+
+    fn healed(&mut self, pair: Pair) {
+        match pair {
+            Pair::Whole(_) if self.judge.swaps && self.random.percent(60) => self.stage(Stage::Switching),
+            Pair::Whole(_) => self.begin_round(),
+            _ => self.stage(Stage::Rejoining),
+        }
+    }
+
+    fn named_state(&self) -> Option<String> {
+        let said = self.hosts.iter().filter_map(|host| host.said.as_ref());
+        let codes: Vec<&str> = said.map(|why| why.code.as_str()).collect();
+        (!codes.is_empty()).then(|| codes.join("+"))
+    }
+
+    /// The node with more of what was acknowledged.
+    fn force(&mut self) {
+        let host = usize::from(self.hosts[1].server.data.len() > self.hosts[0].server.data.len());
+        self.stage(Stage::Forced);
+        if self.hosts[host].mode == Mode::Maintenance {
+            let command = Command::SetMode {
+                mode: Mode::Ap,
+                reason: "operator".into(),
+                peer_is_off: false,
+                nag_after: None,
+            };
+            self.command(host, command);
+        }
+        let command = Command::Failover {
+            reason: "operator".into(),
+            force: true,
+            accept_data_loss: true,
+            peer_is_off: false,
+        };
+        self.command(host, command);
+    }
+
+    /// What a command was answered, if one was asked.
+    fn answered(&self) -> Option<&Answer> {
+        let (host, id) = self.judge.asked?;
+        self.hosts[host].answers.get(&id)
+    }
+
+    fn rejoin(&mut self, pair: Pair) {
+        if self.settled(matches!(pair, Pair::Whole(_))) {
+            self.mark("rejoined");
+            return self.begin_round();
+        }
+        let Pair::Alone(active) = pair else {
+            if pair == Pair::None && self.waited(60) {
+                self.checkers.broken("L1: the service is lost while the other node rejoins".into());
+            }
+            return;
+        };
+        let loser = 1 - active;
+        if matches!(self.answered(), Some(Answer::Refused { code, .. }) if code == "E_ERRANT") {
+            return self.check_errant(active, loser);
+        }
+        let due = self.judge.asked.is_none() || (self.answered().is_some() && self.waited(4 * u64::from(self.judge.tries)));
+        if self.judge.tries > 12 {
+            let answer = self.answered().cloned();
+            self.checkers.broken(format!("L1: db{} does not rejoin: {answer:?}", loser + 1));
+        } else if due || self.waited(20 + 20 * u64::from(self.judge.tries)) {
+            self.judge.tries += 1;
+            let command = Command::Rejoin { reason: "operator".into(), dry_run: false };
+            let id = self.command(loser, command);
+            self.judge.asked = Some((loser, id));
+        }
+    }
+
+    /// Divergence is a named state; it must be true.
+    fn check_errant(&mut self, active: usize, loser: usize) {
+        let only_here = self.hosts[loser].server.data.difference(&self.hosts[active].server.data).count();
+        if only_here == 0 {
+            self.checkers.broken("L1: rejoin is refused as divergent, but nothing is only there".into());
+        }
+        self.mark("divergence named");
+        self.judge.named.push("E_ERRANT".into());
+        self.finish();
+    }
+
+    /// A planned swap in calm water: nothing is lost, the modes stay, and the other node serves.
+    fn switch(&mut self, pair: Pair) {
+        if self.judge.asked.is_none() {
+            let Pair::Whole(active) = pair else { return };
+            self.judge.active = active;
+            self.judge.tries += 1;
+            let asked = self.random.below(2) as usize;
+            let command = Command::Switchover {
+                reason: "operator".into(),
+                timeout: Duration::from_secs(10),
+                dry_run: false,
+            };
+            let id = self.command(asked, command);
+            self.judge.asked = Some((asked, id));
+            return;
+        }
+        let swapped = matches!(pair, Pair::Whole(now) if now != self.judge.active);
+        if self.settled(swapped) {
+            self.mark("planned switchover");
+            return self.begin_round();
+        }
+        let failed = self.answered().is_some_and(|answer| !matches!(answer, Answer::Done(_)));
+        if failed && self.judge.tries < 10 && matches!(pair, Pair::Whole(_)) && self.waited(4 * u64::from(self.judge.tries)) {
+            self.judge.asked = None;
+        } else if self.waited(80) {
+            let answer = self.answered().cloned();
+            self.checkers.broken(format!("L1: a planned switchover does not end: {answer:?} ({pair:?})"));
+        }
+    }
+}

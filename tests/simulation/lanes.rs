@@ -1,0 +1,246 @@
+//! The lanes of slow work: nothing overtakes within one, what only waits gives way to what forbids, steps end
+//! late, and a step that timed out may still take effect (as `src/driver/lanes.rs` and the servers behind it).
+
+use crate::bugs::Bug;
+use crate::database::Health;
+use crate::world::{Happening, MS, World};
+use apd::decision::action::{DatabaseStep, RecordStep, RemoteStep, Step, StepOutput, StepResult, Ticket};
+use apd::decision::event::Event;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The lanes that end late; the address lane is the gate process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneName {
+    Record,
+    Database,
+    Remote,
+}
+
+/// One step in its lane.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub ticket: Ticket,
+    pub step: Step,
+    deadline: u64,
+    serial: u64,
+    begun: bool,
+    /// Its end was told; its effect may still come.
+    reported: bool,
+}
+
+/// One queue.
+#[derive(Clone, Debug, Default)]
+pub struct Lane {
+    pub jobs: VecDeque<Job>,
+    serial: u64,
+}
+
+/// What came of trying.
+pub enum Tried {
+    Ended(StepResult),
+    /// Not yet: look again after this long.
+    Wait(u64),
+}
+
+pub fn ok(output: StepOutput) -> Tried {
+    Tried::Ended(StepResult::Ok(output))
+}
+
+pub fn failed(text: impl Into<String>) -> Tried {
+    Tried::Ended(StepResult::Failed(text.into()))
+}
+
+fn waits(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Database(
+            DatabaseStep::Drain
+                | DatabaseStep::WaitFor { .. }
+                | DatabaseStep::ApplyTail
+                | DatabaseStep::ForgetPrimary
+                | DatabaseStep::Follow { .. }
+                | DatabaseStep::Freeze
+        )
+    )
+}
+
+fn yields(running: &Step, next: &Step) -> bool {
+    waits(running) && matches!(next, Step::Database(DatabaseStep::ForbidWrites | DatabaseStep::Thaw))
+}
+
+impl World {
+    fn lane(&mut self, host: usize, name: LaneName) -> Option<&mut Lane> {
+        let daemon = self.hosts[host].daemon.as_mut()?;
+        Some(match name {
+            LaneName::Record => &mut daemon.record,
+            LaneName::Database => &mut daemon.database,
+            LaneName::Remote => &mut daemon.remote,
+        })
+    }
+
+    pub fn start_step(&mut self, host: usize, ticket: Ticket, step: Step, deadline: Duration) {
+        let name = match &step {
+            Step::Record(_) => LaneName::Record,
+            Step::Remote(_) => LaneName::Remote,
+            Step::Database(_) => LaneName::Database,
+            Step::Address(_) => return self.start_address(host, ticket, step, deadline),
+        };
+        if self.bug == Some(Bug::ForgottenForbid) && step == Step::Database(DatabaseStep::ForbidWrites) {
+            let result = StepResult::Ok(StepOutput::Done);
+            let run = self.hosts[host].run;
+            self.at(MS, Happening::Deliver { host, run, event: Event::StepEnded { ticket, result } });
+            return;
+        }
+        let Some(lane) = self.lane(host, name) else { return };
+        lane.serial += 1;
+        let deadline = Self::nanos(deadline);
+        let job = Job { ticket, step, deadline, serial: lane.serial, begun: false, reported: false };
+        let running = lane.jobs.iter().position(|other| other.begun && !other.reported);
+        let gives_way = running.is_some_and(|index| yields(&lane.jobs[index].step, &job.step));
+        lane.jobs.push_back(job);
+        if gives_way && let Some(dropped) = running.and_then(|index| lane.jobs.remove(index)) {
+            self.mark("a waiting step gave way");
+            self.end_job(host, dropped.ticket, StepResult::TimedOut);
+        }
+        self.next_job(host, name);
+    }
+
+    fn end_job(&mut self, host: usize, ticket: Ticket, result: StepResult) {
+        let run = self.hosts[host].run;
+        self.at(1, Happening::Deliver { host, run, event: Event::StepEnded { ticket, result } });
+    }
+
+    /// Begins the next step if none runs.
+    fn next_job(&mut self, host: usize, name: LaneName) {
+        let run = self.hosts[host].run;
+        let Some(lane) = self.lane(host, name) else { return };
+        if lane.jobs.iter().any(|job| job.begun && !job.reported) {
+            return;
+        }
+        let Some(index) = lane.jobs.iter().position(|job| !job.begun) else { return };
+        let job = &mut lane.jobs[index];
+        job.begun = true;
+        let (serial, deadline, step) = (job.serial, job.deadline, job.step.clone());
+        self.at(deadline, Happening::LaneDeadline { host, run, lane: name, serial });
+        if index == 0 {
+            let duration = self.duration(host, &step);
+            self.at(duration, Happening::LaneReady { host, run, lane: name, serial });
+        }
+    }
+
+    /// How long a step takes when nothing holds it up: mostly little, sometimes more than its deadline.
+    fn duration(&mut self, host: usize, step: &Step) -> u64 {
+        let random = &mut self.random;
+        let slow = self.hosts[host].slow_disk;
+        match step {
+            Step::Record(_) if slow > 0 => random.micros(100_000, 700_000),
+            Step::Record(_) => random.micros(200, 5_000),
+            _ => match random.below(100) {
+                0..=88 => random.micros(200, 3_000),
+                89..=97 => random.micros(3_000, 60_000),
+                _ => random.micros(100_000, 2_500_000),
+            },
+        }
+    }
+
+    pub fn lane_ready(&mut self, host: usize, run: u64, name: LaneName, serial: u64) {
+        if !self.running(host, run) {
+            return;
+        }
+        let Some(job) = self.lane(host, name).and_then(|lane| lane.jobs.front()).cloned() else { return };
+        if job.serial != serial {
+            return;
+        }
+        match self.perform(host, &job.step) {
+            Tried::Wait(delay) => self.at(delay, Happening::LaneReady { host, run, lane: name, serial }),
+            Tried::Ended(result) => {
+                if !job.reported {
+                    self.end_job(host, job.ticket, result);
+                } else {
+                    self.mark("a step took effect after it had timed out");
+                }
+                self.drop_front(host, run, name);
+            }
+        }
+    }
+
+    fn drop_front(&mut self, host: usize, run: u64, name: LaneName) {
+        let Some(lane) = self.lane(host, name) else { return };
+        lane.jobs.pop_front();
+        if let Some(front) = lane.jobs.front().filter(|job| job.begun).cloned() {
+            let duration = self.duration(host, &front.step);
+            self.at(duration, Happening::LaneReady { host, run, lane: name, serial: front.serial });
+        }
+        self.next_job(host, name);
+    }
+
+    pub fn lane_late(&mut self, host: usize, run: u64, name: LaneName, serial: u64) {
+        if !self.running(host, run) {
+            return;
+        }
+        let killed = self.random.percent(40);
+        let Some(lane) = self.lane(host, name) else { return };
+        let Some(index) = lane.jobs.iter().position(|job| job.serial == serial && !job.reported) else {
+            return;
+        };
+        lane.jobs[index].reported = true;
+        let job = lane.jobs[index].clone();
+        self.mark("a step timed out");
+        self.end_job(host, job.ticket, StepResult::TimedOut);
+        if killed || waits(&job.step) {
+            if index == 0 {
+                self.drop_front(host, run, name);
+            } else if let Some(lane) = self.lane(host, name) {
+                lane.jobs.remove(index);
+            }
+        }
+        self.next_job(host, name);
+    }
+
+    fn perform(&mut self, host: usize, step: &Step) -> Tried {
+        match step {
+            Step::Record(RecordStep::Persist(facts)) => {
+                self.hosts[host].disk = Some(*facts);
+                if self.bug == Some(Bug::EpochLost) {
+                    self.hosts[host].disk = None;
+                }
+                ok(StepOutput::Done)
+            }
+            Step::Record(RecordStep::SetMode { mode, .. }) => {
+                let mode = *mode;
+                self.trace(|| format!("db{} mode file: {mode}", host + 1));
+                self.hosts[host].set_mode(mode, self.now);
+                ok(StepOutput::Done)
+            }
+            Step::Database(step) => match self.hosts[host].server.health {
+                Health::Hung => Tried::Wait(20 * MS),
+                Health::Dead => failed("the server is gone"),
+                Health::Up => self.perform_database(host, step),
+            },
+            Step::Remote(step) => self.perform_remote(host, step),
+            Step::Address(_) => failed("not a lane of its own"),
+        }
+    }
+
+    /// The daemon is gone: what its connections had begun may still happen.
+    pub fn abandon_lanes(&mut self, host: usize) {
+        let half = self.random.percent(50);
+        let Some(job) = self.lane(host, LaneName::Database).and_then(|lane| lane.jobs.front()).cloned() else {
+            return;
+        };
+        let short = matches!(
+            job.step,
+            Step::Database(DatabaseStep::AllowWrites | DatabaseStep::ForbidWrites | DatabaseStep::StopApplying)
+        );
+        if half && job.begun && short {
+            self.perform(host, &job.step);
+        }
+    }
+}
+
+impl World {
+    fn perform_remote(&mut self, host: usize, step: &RemoteStep) -> Tried {
+        self.remote_step(host, step)
+    }
+}

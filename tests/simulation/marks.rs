@@ -1,0 +1,59 @@
+//! Situations that the default seeds must have met; a simulation that never gets there proves nothing.
+
+use crate::world::World;
+use apd::decision::why::Why;
+
+/// What must have been met.
+pub const NEEDED: &[&str] = &[
+    "takeover by right of eligible",
+    "takeover by right of released",
+    "takeover by right of contact",
+    "takeover by right of solo",
+    "bid called off",
+    "switchover done",
+    "switchover called off",
+    "resume within the lease",
+    "proof of life",
+    "loser to maintenance",
+    "rejoined",
+    "planned switchover",
+    "divergence named",
+    "gone solo",
+    "paused",
+    "step-down",
+    "eligibility lapsed",
+    "takeover failed",
+    "the gate closed at lease end",
+    "the gate process adopted a living lease",
+    "a step timed out",
+    "a step took effect after it had timed out",
+    "a waiting step gave way",
+    "the tail of a dead server was rescued",
+    "the old active's server was fenced by SQL",
+    "an asynchronous tail was lost",
+];
+
+impl World {
+    pub fn mark_tell(&mut self, why: &Why) {
+        let right = |code: &str| why.text.ends_with(&format!("by right of {code}"));
+        let mark = match why.code.as_str() {
+            "takeover.started" if right("eligible") => "takeover by right of eligible",
+            "takeover.started" if right("released") => "takeover by right of released",
+            "takeover.started" if right("contact") => "takeover by right of contact",
+            "takeover.started" if right("solo") => "takeover by right of solo",
+            "takeover.failed" => "takeover failed",
+            "bid.called_off" => "bid called off",
+            "switchover.done" => "switchover done",
+            "switchover.called_off" => "switchover called off",
+            "resume" => "resume within the lease",
+            "proof_of_life" => "proof of life",
+            "mode.loser" => "loser to maintenance",
+            "solo" => "gone solo",
+            "node.paused" => "paused",
+            "step_down" => "step-down",
+            "eligible.lapsed" => "eligibility lapsed",
+            _ => return,
+        };
+        self.mark(mark);
+    }
+}

@@ -1,0 +1,201 @@
+//! Directed paths between the two hosts by protocol, and the peer link: two TCP connections that keep order,
+//! hold what they cannot deliver for two seconds, and then break.
+
+use crate::bugs::Bug;
+use crate::random::Random;
+use crate::world::{Happening, MS, World};
+use apd::decision::event::{Advert, Event};
+use apd::decision::peer::PeerMessage;
+use apd::decision::words::InstanceId;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// What travels between the hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Vrrp,
+    Peer,
+    Sql,
+    Arp,
+}
+
+/// The connection that one host dialled.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    pub up: bool,
+    pub bad_since: Option<u64>,
+    pub buffer: Vec<PeerMessage>,
+    pub last_at: u64,
+    pub to_run: u64,
+}
+
+/// The wires.
+pub struct Network {
+    /// By sender and protocol: how many faults cut it now.
+    pub cut: [[u32; 4]; 2],
+    pub isolated: [u32; 2],
+    pub nic_down: [u32; 2],
+    pub gateway_down: u32,
+    /// Percent, by sender.
+    pub loss: [u64; 2],
+    /// Added, in ns, by sender.
+    pub slow: [u64; 2],
+    pub connections: [Connection; 2],
+    base: u64,
+}
+
+impl Network {
+    pub fn new(random: &mut Random) -> Self {
+        Self {
+            cut: [[0; 4]; 2],
+            isolated: [0; 2],
+            nic_down: [0; 2],
+            gateway_down: 0,
+            loss: [0; 2],
+            slow: [0; 2],
+            connections: [Connection::default(), Connection::default()],
+            base: random.micros(50, 1_500),
+        }
+    }
+
+    /// The host's own port works.
+    pub fn attached(&self, host: usize) -> bool {
+        self.isolated[host] == 0 && self.nic_down[host] == 0
+    }
+}
+
+impl World {
+    /// Whether packets go from one host to the other now.
+    pub fn path(&self, from: usize, protocol: Protocol) -> bool {
+        let net = &self.network;
+        let powered = self.hosts[0].powered && self.hosts[1].powered;
+        powered && net.attached(0) && net.attached(1) && net.cut[from][protocol as usize] == 0
+    }
+
+    /// Both ways.
+    pub fn round_trip(&self, protocol: Protocol) -> bool {
+        self.path(0, protocol) && self.path(1, protocol)
+    }
+
+    /// Clients and gateway lie beyond the host's own port.
+    pub fn clients_reach(&self, host: usize) -> bool {
+        self.hosts[host].powered && self.network.attached(host)
+    }
+
+    fn travel(&mut self, from: usize) -> u64 {
+        let jitter = self.random.below(self.network.base);
+        self.network.base + jitter + self.network.slow[from]
+    }
+
+    fn lost(&mut self, from: usize) -> bool {
+        let loss = self.network.loss[from];
+        loss > 0 && self.random.percent(loss)
+    }
+
+    pub fn send_advert(&mut self, from: usize, priority: u8) {
+        let to = 1 - from;
+        if !self.path(from, Protocol::Vrrp) || self.lost(from) || self.hosts[to].daemon.is_none() {
+            return;
+        }
+        let advert = Advert {
+            source: Ipv4Addr::new(10, 0, 0, 1 + from as u8),
+            from_peer: true,
+            priority,
+            interval: self.hosts[from].settings.advert_interval,
+        };
+        let delay = self.travel(from);
+        let run = self.hosts[to].run;
+        self.at(delay, Happening::Deliver { host: to, run, event: Event::Advert(advert) });
+    }
+
+    /// One ARP question and its answer.
+    pub fn answers_arp(&mut self, asker: usize) -> bool {
+        let other = 1 - asker;
+        let reached = self.round_trip(Protocol::Arp) && !self.lost(asker) && !self.lost(other);
+        reached && self.hosts[other].gate.answers(self.now)
+    }
+
+    pub fn send_peer(&mut self, from: usize, message: PeerMessage) {
+        if !self.network.connections[from].up {
+            return;
+        }
+        let forward = self.path(from, Protocol::Peer);
+        let connection = &mut self.network.connections[from];
+        if !forward || !connection.buffer.is_empty() {
+            connection.buffer.push(message);
+            return;
+        }
+        self.put_on_wire(from, message);
+    }
+
+    fn put_on_wire(&mut self, from: usize, message: PeerMessage) {
+        let mut delay = self.travel(from);
+        if self.lost(from) {
+            // A retransmission.
+            delay += 200 * MS;
+        }
+        let connection = &mut self.network.connections[from];
+        let at = (self.now + delay).max(connection.last_at + 1);
+        connection.last_at = at;
+        let run = connection.to_run;
+        if self.bug == Some(Bug::FalseRelease) {
+            self.forge_release(from, run, &message);
+        }
+        self.at(at - self.now, Happening::Arrive { to: 1 - from, run, message });
+    }
+
+    /// Dials, flushes and gives up, for the connection that `from` dialled.
+    pub fn link_tick(&mut self, from: usize, run: u64) {
+        if !self.running(from, run) {
+            return;
+        }
+        let every = self.hosts[from].settings.heartbeat.as_nanos() as u64;
+        self.at(every.clamp(20 * MS, 100 * MS), Happening::LinkTick { from, run });
+        let (to, both) = (1 - from, self.round_trip(Protocol::Peer));
+        let other = self.hosts[to].daemon.as_ref().map(|daemon| (daemon.run, daemon.instance, daemon.paused));
+        if !self.network.connections[from].up {
+            if let Some((to_run, instance, false)) = other.filter(|_| both) {
+                self.connected(from, run, to_run, instance);
+            }
+            return;
+        }
+        let reset = other.is_none_or(|(to_run, ..)| to_run != self.network.connections[from].to_run);
+        let now = self.now;
+        let connection = &mut self.network.connections[from];
+        if both {
+            connection.bad_since = None;
+        } else {
+            connection.bad_since.get_or_insert(now);
+        }
+        let given_up = connection.bad_since.is_some_and(|since| now > since + 2_000 * MS);
+        if (reset && both) || given_up {
+            connection.up = false;
+            connection.buffer.clear();
+            self.deliver(from, run, Event::PeerDown);
+            return;
+        }
+        if self.path(from, Protocol::Peer) {
+            for message in std::mem::take(&mut self.network.connections[from].buffer) {
+                self.put_on_wire(from, message);
+            }
+        }
+    }
+
+    fn connected(&mut self, from: usize, run: u64, to_run: u64, instance: InstanceId) {
+        let last_at = self.network.connections[from].last_at;
+        self.network.connections[from] =
+            Connection { up: true, bad_since: None, buffer: Vec::new(), last_at, to_run };
+        self.deliver(from, run, Event::PeerUp { instance });
+    }
+
+    /// The process at one end is gone: its own connection goes with it.
+    pub fn hang_up(&mut self, host: usize) {
+        self.network.connections[host].up = false;
+        self.network.connections[host].buffer.clear();
+    }
+
+    /// A duration of the decision in ns.
+    pub fn nanos(duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    }
+}

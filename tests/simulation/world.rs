@@ -1,0 +1,193 @@
+//! The world: two hosts, a network, clients, and one queue of what happens next. No real time, no threads.
+
+use crate::bugs::Bug;
+use crate::checkers::Checkers;
+use crate::clients::Clients;
+use crate::faults::Plan;
+use crate::gate::ToGate;
+use crate::host::Host;
+use crate::judge::Judge;
+use crate::lanes::LaneName;
+use crate::network::Network;
+use crate::random::Random;
+use crate::settings::{self, Drawn};
+use apd::decision::event::Event;
+use apd::decision::peer::PeerMessage;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One millisecond of true time.
+pub const MS: u64 = 1_000_000;
+
+/// What happens next.
+#[derive(Clone, Debug)]
+pub enum Happening {
+    /// The daemon's timer.
+    Wake { host: usize, run: u64, serial: u64 },
+    /// Something for one run of a daemon.
+    Deliver { host: usize, run: u64, event: Event },
+    Arrive { to: usize, run: u64, message: PeerMessage },
+    LinkTick { from: usize, run: u64 },
+    DaemonStart { host: usize },
+    Probe { host: usize, run: u64 },
+    ProbeAnswer { host: usize, run: u64, reachable: bool },
+    Checks { host: usize, run: u64 },
+    Gateway { host: usize, run: u64, regular: bool },
+    Row { host: usize, run: u64 },
+    Life { host: usize, run: u64 },
+    Gate { host: usize, gate_run: u64, message: ToGate },
+    GateEnd { host: usize, serial: u64 },
+    GateStart { host: usize },
+    GateFence { host: usize, serial: u64 },
+    /// Nothing but a look at the invariants: a kernel element ends.
+    Look,
+    LaneReady { host: usize, run: u64, lane: LaneName, serial: u64 },
+    LaneDeadline { host: usize, run: u64, lane: LaneName, serial: u64 },
+    AddressDeadline { host: usize, run: u64, ticket: u64 },
+    ReplicaTick { host: usize },
+    Replicate { to: usize },
+    ClientTick,
+    Begin { fault: usize },
+    End { fault: usize },
+    Judge,
+    /// A host comes back from power-off; its server a little later.
+    PowerOn { host: usize },
+    ServerStart { host: usize },
+}
+
+/// Everything.
+pub struct World {
+    pub now: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    number: u64,
+    pub random: Random,
+    pub drawn: Drawn,
+    pub hosts: [Host; 2],
+    pub network: Network,
+    pub clients: Clients,
+    pub checkers: Checkers,
+    pub plan: Plan,
+    pub judge: Judge,
+    pub bug: Option<Bug>,
+    pub marks: BTreeSet<&'static str>,
+    pub trace: Option<Vec<String>>,
+    pub replicating: [bool; 2],
+}
+
+/// How a run ended.
+pub struct Outcome {
+    pub violation: Option<String>,
+    pub marks: BTreeSet<&'static str>,
+    /// Named states that the run ended in, by their codes.
+    pub named: Vec<String>,
+    pub trace: Vec<String>,
+    pub seconds: u64,
+}
+
+impl World {
+    pub fn new(seed: u64, bug: Option<Bug>, trace: bool) -> Self {
+        let mut random = Random::new(seed);
+        let drawn = settings::draw(&mut random);
+        let hosts = [Host::new(0, &drawn, &mut random), Host::new(1, &drawn, &mut random)];
+        let plan = Plan::draw(&mut random, &drawn);
+        let network = Network::new(&mut random);
+        let judge = Judge::new(&mut random);
+        let mut world = Self {
+            now: MS,
+            queue: BTreeMap::new(),
+            number: 0,
+            random,
+            drawn,
+            hosts,
+            network,
+            clients: Clients::default(),
+            checkers: Checkers::default(),
+            plan,
+            judge,
+            bug,
+            marks: BTreeSet::new(),
+            trace: trace.then(Vec::new),
+            replicating: [false; 2],
+        };
+        for host in 0..2 {
+            let delay = world.random.micros(0, 3_000_000);
+            world.at(delay, Happening::DaemonStart { host });
+            world.at(50 * MS, Happening::ReplicaTick { host });
+        }
+        world.at(100 * MS, Happening::ClientTick);
+        world.at(100 * MS, Happening::Judge);
+        world
+    }
+
+    /// Puts something `delay` ns from now; what is put first happens first.
+    pub fn at(&mut self, delay: u64, happening: Happening) {
+        self.number += 1;
+        self.queue.insert((self.now + delay, self.number), happening);
+    }
+
+    pub fn mark(&mut self, mark: &'static str) {
+        self.marks.insert(mark);
+    }
+
+    pub fn trace(&mut self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.trace {
+            let now = self.now;
+            lines.push(format!("{:>6}.{:03} {}", now / MS, now / 1_000 % 1_000, line()));
+        }
+    }
+
+    /// Runs to the judge's end, or to the first broken promise.
+    pub fn run(mut self) -> Outcome {
+        let mut steps = 0_u64;
+        while let Some(((at, _), happening)) = self.queue.pop_first() {
+            self.now = at;
+            steps += 1;
+            self.happen(happening);
+            self.look();
+            if steps > 3_000_000 {
+                self.checkers.broken("busy loop: three million happenings".into());
+            }
+            if self.judge.is_done() || self.checkers.violation.is_some() {
+                break;
+            }
+        }
+        Outcome {
+            violation: self.checkers.violation,
+            marks: self.marks,
+            named: self.judge.named,
+            trace: self.trace.unwrap_or_default(),
+            seconds: self.now / MS / 1000,
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Wake { host, run, serial } => self.wake(host, run, serial),
+            Happening::Deliver { host, run, event } => self.deliver(host, run, event),
+            Happening::Arrive { to, run, message } => self.deliver(to, run, Event::Peer(message)),
+            Happening::LinkTick { from, run } => self.link_tick(from, run),
+            Happening::DaemonStart { host } => self.daemon_start(host),
+            Happening::Probe { host, run } => self.probe(host, run),
+            Happening::ProbeAnswer { host, run, reachable } => self.probe_answer(host, run, reachable),
+            Happening::Checks { host, run } => self.check(host, run),
+            Happening::Gateway { host, run, regular } => self.gateway(host, run, regular),
+            Happening::Row { host, run } => self.heartbeat_row(host, run),
+            Happening::Life { host, run } => self.look_for_life(host, run),
+            Happening::Gate { host, gate_run, message } => self.gate_obeys(host, gate_run, message),
+            Happening::GateEnd { host, serial } => self.gate_end(host, serial),
+            Happening::GateStart { host } => self.gate_start(host),
+            Happening::GateFence { host, serial } => self.gate_fence(host, serial),
+            Happening::Look => {}
+            Happening::LaneReady { host, run, lane, serial } => self.lane_ready(host, run, lane, serial),
+            Happening::LaneDeadline { host, run, lane, serial } => self.lane_late(host, run, lane, serial),
+            Happening::AddressDeadline { host, run, ticket } => self.address_late(host, run, ticket),
+            Happening::ReplicaTick { host } => self.replica_tick(host),
+            Happening::Replicate { to } => self.replicate(to),
+            Happening::ClientTick => self.client_tick(),
+            Happening::Begin { fault } => self.fault_begins(fault),
+            Happening::End { fault } => self.fault_ends(fault),
+            Happening::Judge => self.judge(),
+            Happening::PowerOn { host } => self.power_on(host),
+            Happening::ServerStart { host } => self.server_start(host),
+        }
+    }
+}
