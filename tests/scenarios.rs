@@ -129,9 +129,13 @@ fn obey(world: &mut World, words: &[&str]) -> Option<()> {
             world.tell_link(host(one));
             world.connect();
         }
-        ["switch", "drops", one] => world.hosts[host(one)].reached = false,
+        ["switch", "drops", one] => {
+            world.hosts[host(one)].reached = false;
+            world.look();
+        }
         ["switch", "forwards", one] => {
             world.hosts[host(one)].reached = true;
+            world.look();
             world.connect();
         }
         ["cut", "control"] => world.control_path = false,
@@ -254,7 +258,9 @@ fn told(written: &str) -> String {
 fn difference(path: &Path, written: &str, told: &str) -> Option<String> {
     let (written, told): (Vec<&str>, Vec<&str>) = (written.lines().collect(), told.lines().collect());
     let first = (0..written.len().max(told.len())).find(|line| written.get(*line) != told.get(*line))?;
-    let around = |lines: &[&str]| lines.iter().skip(first.saturating_sub(3)).take(8).copied().collect::<Vec<_>>().join("\n    ");
+    let around = |lines: &[&str]| {
+        lines.iter().skip(first.saturating_sub(3)).take(8).copied().collect::<Vec<_>>().join("\n    ")
+    };
     Some(format!(
         "{}:{}\n  written:\n    {}\n  told now:\n    {}",
         path.display(),
@@ -279,7 +285,10 @@ fn every_story_goes_as_it_is_written() {
     for path in paths {
         let written = fs::read_to_string(&path).unwrap();
         let told = told(&written);
-        assert!(!told.contains("BOTH SERVE"), "{}: both nodes take writes:\n{told}", path.display());
+        // A story in which both may serve says so, and why nothing at this level prevents it.
+        let expected = written.contains("# expected: BOTH SERVE");
+        let both = told.contains("BOTH SERVE");
+        assert_eq!(both, expected, "{}: both nodes take writes:\n{told}", path.display());
         if record {
             fs::write(&path, &told).unwrap();
         } else {

@@ -63,6 +63,7 @@ impl Node {
         self.peer.proof_of_life = None;
         self.peer.lease = heartbeat.lease.or(self.peer.lease);
         self.untell("life");
+        self.untell("life.stream");
         if let Some(lease) = heartbeat.lease {
             self.sign_of_life(lease);
         }

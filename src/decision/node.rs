@@ -195,9 +195,12 @@ impl Node {
             Event::Database(report) => self.on_database(report),
             Event::Check(report) => self.on_check(report),
             Event::Gateway { answered, asked } => self.on_gateway(answered, asked),
-            Event::AddressClaimed { by } => self.on_proof_of_life(format!("{by} answers for the address")),
+            Event::AddressClaimed { by } => {
+                self.on_proof_of_life("life", format!("{by} answers for the address"))
+            }
             Event::StreamAlive => {
-                self.on_proof_of_life("fresh heartbeat rows arrive in the replication stream".into());
+                let text = "fresh heartbeat rows arrive in the replication stream";
+                self.on_proof_of_life("life.stream", text.into());
             }
             Event::StepEnded { ticket, result } => self.on_step_ended(ticket, result),
             Event::ModeFile(reading) => self.on_mode_file(reading),

@@ -194,6 +194,7 @@ impl Node {
         self.durable.solo = kind.solo_at_once().then_some(epoch);
         self.lease.forget();
         self.untell("life");
+        self.untell("life.stream");
         self.untell("blocked");
         let run = self.next_operation();
         self.phase = Phase::TakingOver(TakingOver {
@@ -274,7 +275,7 @@ impl Node {
             }
             TakeoverStep::OpenGate => {
                 let lease_end = self.open_until();
-                // Solo has no acknowledgement that would note it; without a note the activity would end at once.
+                // What the gate is opened with is the lease from here on.
                 self.lease.extend(lease_end);
                 Some((Step::Address(AddressStep::Open { epoch, lease_end }), second))
             }
