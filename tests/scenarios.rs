@@ -254,7 +254,9 @@ fn told(written: &str) -> String {
 fn difference(path: &Path, written: &str, told: &str) -> Option<String> {
     let (written, told): (Vec<&str>, Vec<&str>) = (written.lines().collect(), told.lines().collect());
     let first = (0..written.len().max(told.len())).find(|line| written.get(*line) != told.get(*line))?;
-    let around = |lines: &[&str]| lines.iter().skip(first.saturating_sub(3)).take(8).copied().collect::<Vec<_>>().join("\n    ");
+    let around = |lines: &[&str]| {
+        lines.iter().skip(first.saturating_sub(3)).take(8).copied().collect::<Vec<_>>().join("\n    ")
+    };
     Some(format!(
         "{}:{}\n  written:\n    {}\n  told now:\n    {}",
         path.display(),

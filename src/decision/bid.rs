@@ -38,13 +38,8 @@ impl Node {
     /// The active is silent and this node has the right: look, and wait out the lease.
     pub(super) fn begin_bid(&mut self, right: Right) {
         let number = self.next_operation();
-        self.phase = Phase::Bidding(Bid {
-            number,
-            right,
-            prepared: Prepared::default(),
-            cutting: None,
-            ready: false,
-        });
+        self.phase =
+            Phase::Bidding(Bid { number, right, prepared: Prepared::default(), cutting: None, ready: false });
         let wait = self.bid_ends_at().since(self.now).as_millis();
         self.tell(Why::warning(
             "bid.started",

@@ -2,7 +2,8 @@
 
 use super::server::{Server, usual};
 use apd::decision::action::{
-    AddressStep, DatabaseStep, DurableFacts, Lane, RecordStep, RemoteStep, Step, StepOutput, StepResult, Ticket,
+    AddressStep, DatabaseStep, DurableFacts, Lane, RecordStep, RemoteStep, Step, StepOutput, StepResult,
+    Ticket,
 };
 use apd::decision::event::{Found, GateState, ModeReading};
 use apd::decision::node::Node;
@@ -138,7 +139,8 @@ impl Host {
             Some(Trouble::Takes(long)) => return (long, None),
             None => {}
         }
-        let waits_for_server = matches!(queued.step, Step::Database(_)) && self.server.life == super::server::Life::Hung;
+        let waits_for_server =
+            matches!(queued.step, Step::Database(_)) && self.server.life == super::server::Life::Hung;
         let waits_for_peer = matches!(queued.step, Step::Remote(_)) && !peer_reachable;
         if waits_for_server || waits_for_peer {
             return (queued.deadline, Some(StepResult::TimedOut));

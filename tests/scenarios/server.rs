@@ -162,7 +162,8 @@ impl Server {
         let (mine, theirs) = (self.gtid(), other.gtid());
         let lacks = |transaction: &&Transaction| !other.has(transaction.gtid);
         let only_here: Vec<&Transaction> = self.log.iter().filter(lacks).collect();
-        let common = self.log.iter().map(|transaction| transaction.gtid).filter(|gtid| other.has(*gtid)).collect();
+        let common =
+            self.log.iter().map(|transaction| transaction.gtid).filter(|gtid| other.has(*gtid)).collect();
         Comparison {
             errant: only_here.iter().filter(|one| !one.note).map(|one| one.gtid.to_string()).collect(),
             own_notes: only_here.iter().filter(|one| one.note).count() as u64,
@@ -212,7 +213,9 @@ impl Server {
             DatabaseStep::ForgetPrimary => self.replica = None,
             DatabaseStep::Follow { .. } => self.replica = Some(Replica { receiving: true, applying: true }),
             DatabaseStep::ForgetOwnTail { common } => self.log.retain(|one| {
-                common.sequence(one.gtid.domain, one.gtid.server).is_some_and(|last| one.gtid.sequence <= last)
+                common
+                    .sequence(one.gtid.domain, one.gtid.server)
+                    .is_some_and(|last| one.gtid.sequence <= last)
             }),
             DatabaseStep::ApplyTail => {
                 let tail = std::mem::take(&mut self.tail);

@@ -182,7 +182,10 @@ impl World {
                 let other = &self.hosts[1 - host];
                 let answers = other.gate.open && other.gate.address_held && self.data_between();
                 if answers {
-                    self.deliver(host, Event::AddressClaimed { by: format!("{}'s card", self.hosts[1 - host].name) });
+                    self.deliver(
+                        host,
+                        Event::AddressClaimed { by: format!("{}'s card", self.hosts[1 - host].name) },
+                    );
                 }
                 self.after(Duration::from_millis(20), host, Coming::LookForLife(run));
             }
@@ -372,9 +375,11 @@ impl World {
 
     fn queue(&mut self, host: usize, queued: Queued) {
         let lane = self.hosts[host].lanes.entry(queued.step.lane()).or_default();
-        let gives_way = lane.running.as_ref().is_some_and(|(running, _)| gives_way(&running.step, &queued.step));
+        let gives_way =
+            lane.running.as_ref().is_some_and(|(running, _)| gives_way(&running.step, &queued.step));
         let idle = lane.running.is_none();
-        let (lane_name, running) = (queued.step.lane(), lane.running.as_ref().map(|(running, _)| running.ticket));
+        let (lane_name, running) =
+            (queued.step.lane(), lane.running.as_ref().map(|(running, _)| running.ticket));
         lane.waiting.push_back(queued);
         if gives_way && let Some(ticket) = running {
             let run = self.hosts[host].run;
@@ -400,7 +405,9 @@ impl World {
         let running = |queue: &super::host::Queue| {
             queue.running.as_ref().is_some_and(|(queued, _)| queued.ticket == ticket)
         };
-        let Some(lane) = self.hosts[host].lanes.iter().find(|(_, queue)| running(queue)).map(|(lane, _)| *lane) else {
+        let Some(lane) =
+            self.hosts[host].lanes.iter().find(|(_, queue)| running(queue)).map(|(lane, _)| *lane)
+        else {
             return;
         };
         let taken = self.hosts[host].lanes.get_mut(&lane).and_then(|queue| queue.running.take());
@@ -421,7 +428,9 @@ impl World {
 
     fn perform(&mut self, host: usize, step: &Step) -> StepResult {
         let (now, connected) = (self.now, self.stream_between());
-        let Step::Remote(step) = step else { return self.hosts[host].perform(step, now, connected || !needs_peer(step)) };
+        let Step::Remote(step) = step else {
+            return self.hosts[host].perform(step, now, connected || !needs_peer(step));
+        };
         let [first, second] = &mut self.hosts;
         let (mine, peer) = if host == 0 { (first, second) } else { (second, first) };
         let answers = peer.server.life == Life::Well;
@@ -436,9 +445,13 @@ impl World {
                 StepResult::Ok(StepOutput::Comparison(mine.server.compare(&peer.server)))
             }
             RemoteStep::Compare => StepResult::Failed("a server does not answer".into()),
-            RemoteStep::FetchTail { .. } if peer.node.is_none() => StepResult::Failed("the peer's daemon is gone".into()),
+            RemoteStep::FetchTail { .. } if peer.node.is_none() => {
+                StepResult::Failed("the peer's daemon is gone".into())
+            }
             RemoteStep::FetchTail { have } => {
-                let beyond = |gtid: Gtid| have.sequence(gtid.domain, gtid.server).is_none_or(|last| gtid.sequence > last);
+                let beyond = |gtid: Gtid| {
+                    have.sequence(gtid.domain, gtid.server).is_none_or(|last| gtid.sequence > last)
+                };
                 mine.server.tail = peer.server.log.iter().filter(|one| beyond(one.gtid)).copied().collect();
                 StepResult::Ok(StepOutput::Tail { transactions: mine.server.tail.len() as u64 })
             }
@@ -454,7 +467,11 @@ impl World {
         if self.hosts[host].server.life == Life::Well {
             self.hosts[host].server.read_only = true;
         }
-        self.event_after(LATENCY, host, Event::Gate(GateReport::LeaseLost { epoch, reason: "the lease ran out".into() }));
+        self.event_after(
+            LATENCY,
+            host,
+            Event::Gate(GateReport::LeaseLost { epoch, reason: "the lease ran out".into() }),
+        );
         self.look_who_serves();
     }
 
@@ -523,9 +540,15 @@ impl World {
                 None => "no daemon".to_owned(),
                 Some(node) => {
                     let view = node.view();
-                    let follows = view.database.replica.is_some_and(|replica| replica.receiving && replica.applying);
-                    let words = [(view.serving, "serves"), (follows, "follows"), (view.eligible.is_some(), "eligible")];
-                    let words: Vec<&str> = words.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect();
+                    let follows =
+                        view.database.replica.is_some_and(|replica| replica.receiving && replica.applying);
+                    let words = [
+                        (view.serving, "serves"),
+                        (follows, "follows"),
+                        (view.eligible.is_some(), "eligible"),
+                    ];
+                    let words: Vec<&str> =
+                        words.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect();
                     let (role, mode, epoch) = (view.role, view.mode, view.epoch);
                     format!("= {role}, mode {mode}, epoch {epoch}, {}", words.join(", "))
                 }

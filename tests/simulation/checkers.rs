@@ -82,7 +82,8 @@ impl World {
             self.break_promise(format!("S7: db{} opens in mode maintenance", host + 1));
         }
         let calm = self.now > self.checkers.disturbed_at + 10_000 * MS;
-        let other_served = self.checkers.last_active.is_some_and(|(last, at)| last != host && self.now < at + 2_000 * MS);
+        let other_served =
+            self.checkers.last_active.is_some_and(|(last, at)| last != host && self.now < at + 2_000 * MS);
         if calm && other_served {
             self.break_promise(format!("S3: db{} takes over from a healthy active", host + 1));
         }
@@ -98,7 +99,10 @@ impl World {
         let promotes = self.hosts[host].settings.on_undrained == OnUndrained::Promote;
         let server = &self.hosts[host].server;
         let in_relay = server.replica.as_ref().is_some_and(|replica| {
-            replica.relay.iter().any(|one| matches!(one.content, crate::database::Content::Data(id) if missing.contains(&id)))
+            replica
+                .relay
+                .iter()
+                .any(|one| matches!(one.content, crate::database::Content::Data(id) if missing.contains(&id)))
         });
         if in_relay && !promotes {
             self.break_promise(format!("S5: db{} opens with acknowledged writes in its relay log", host + 1));
@@ -114,7 +118,9 @@ impl World {
                 host + 1
             ));
         }
-        self.trace(|| format!("db{} opens without {} acknowledged writes: {missing:?}", host + 1, missing.len()));
+        self.trace(|| {
+            format!("db{} opens without {} acknowledged writes: {missing:?}", host + 1, missing.len())
+        });
         self.mark("an asynchronous tail was lost");
         self.checkers.excused.extend(missing);
     }
