@@ -87,6 +87,7 @@ fn perform(tools: &Tools) -> Result<Ending> {
             "apctl switchover: {old} is active again; the client waited {sql} ms over SQL, {api} ms over the API"
         ),
     );
+    pair.wait_redundant(PATIENCE)?;
     show(&apctl(tools, pair.nodes[active].machine()?, &["status"])?);
 
     pair.stop_writers()?;
