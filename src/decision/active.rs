@@ -220,8 +220,7 @@ impl Node {
         // A replica that has just lost this server may be the first to know that this server died: a right that
         // was revoked then would be missing a moment later.
         active.peer_stopped_since = stopped.then_some(active.peer_stopped_since.unwrap_or(self.now));
-        let stopped_long =
-            active.peer_stopped_since.is_some_and(|since| self.now >= since + REVOKE_AFTER);
+        let stopped_long = active.peer_stopped_since.is_some_and(|since| self.now >= since + REVOKE_AFTER);
         let recording = active.solo_recording;
         let lost = in_maintenance || stopped_long;
         if self.durable.solo.is_some() && (knows || caught_up) {

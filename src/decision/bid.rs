@@ -14,6 +14,9 @@ use super::why::Why;
 use super::words::{Mode, Protection};
 use std::time::Duration;
 
+/// Several questions for the address fit into it.
+const SHORTEST_LOOK: Duration = Duration::from_millis(40);
+
 /// The active is silent.
 #[derive(Debug)]
 pub(super) struct Bid {
@@ -38,13 +41,11 @@ impl Node {
     /// The active is silent and this node has the right: look, and wait out the lease.
     pub(super) fn begin_bid(&mut self, right: Right) {
         let number = self.next_operation();
-        self.phase = Phase::Bidding(Bid {
-            number,
-            right,
-            prepared: Prepared::default(),
-            cutting: None,
-            ready: false,
-        });
+        // However long ago the wait ran out: nobody takes over without having looked for life.
+        let look = self.settings.heartbeat.max(SHORTEST_LOOK);
+        self.wait.not_before = self.wait.not_before.max(self.now + look);
+        self.phase =
+            Phase::Bidding(Bid { number, right, prepared: Prepared::default(), cutting: None, ready: false });
         let wait = self.bid_ends_at().since(self.now).as_millis();
         self.tell(Why::warning(
             "bid.started",
@@ -120,7 +121,7 @@ impl Node {
             }
         }
         if ready && self.now >= self.bid_ends_at() {
-            self.watch_for_life(false);
+            // The search for life goes on until the gate opens: the other node may bid at the same time.
             let kind = if right == Right::Operator { TakeoverKind::Forced } else { TakeoverKind::Silence };
             self.take_over(kind, right, prepared, None);
         }
@@ -144,7 +145,6 @@ impl Node {
             BidStep::Drain => {}
             BidStep::DrainAgain if bid.cutting.is_some() => match reached {
                 Ok(_) => {
-                    bid.prepared.drained = true;
                     self.start_bid_step(number, BidStep::Stop);
                 }
                 // The takeover itself drains again and decides by `on_undrained`.

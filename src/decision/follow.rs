@@ -46,7 +46,12 @@ pub(super) enum FollowStep {
 impl Node {
     pub(super) fn follow_rules(&mut self) {
         if self.database.at == Some(self.now)
-            && self.database.report.replica.as_ref().is_some_and(|replica| replica.receiving && replica.applying)
+            && self
+                .database
+                .report
+                .replica
+                .as_ref()
+                .is_some_and(|replica| replica.receiving && replica.applying)
         {
             self.follow.flowed_at = Some(self.now);
         }

@@ -403,7 +403,7 @@ impl Node {
     }
 
     /// A node that heard nothing because it was cut off has heard nothing yet: it listens as after a start.
-    fn listen_anew(&mut self) {
+    pub(super) fn listen_anew(&mut self) {
         let settings = self.settings.clone();
         self.wait.sign_of_life(&settings, settings.lease, settings.advert_interval, self.now);
     }

@@ -340,6 +340,7 @@ impl Node {
         self.peer.proof_of_life = Some((what.clone(), self.now));
         let settings = self.settings.clone();
         self.wait.proof_of_life(&settings, self.now);
+        self.takeover_meets_life(&what);
         let text = format!("the peer is silent on VRRP and the peer link, but it lives: {what}");
         let why = Why::error("proof_of_life", text);
         self.tell_once(

@@ -154,6 +154,8 @@ impl Node {
         let text = format!("not active any more ({})", cause.code());
         self.tell(Why::info("step_down.done", text));
         self.follow.reset();
+        // The peer may be bidding: what it opens is to be heard of before this node bids.
+        self.listen_anew();
         if self.stopping.is_some() {
             self.exit();
             self.phase = Phase::Stopped;

@@ -1,6 +1,6 @@
 //! Standby to active: the steps of [`TAKE_OVER`] in their order, from the moment that the right is held.
 
-use super::action::{Action, AddressStep, DatabaseStep, RemoteStep, Step, StepOutput, StepResult};
+use super::action::{Action, AddressStep, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
 use super::chores::{Active, Chore};
 use super::node::Node;
 use super::phase::{Cause, Phase, Purpose, outcome};
@@ -126,7 +126,6 @@ pub(super) const TAKE_OVER: &[TakeoverStep] = &[
 /// What a bid has done before the right is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Prepared {
-    pub(super) drained: bool,
     pub(super) stopped: bool,
     /// The old active's server answers from here: it must be fenced.
     pub(super) server_reachable: bool,
@@ -254,10 +253,9 @@ impl Node {
                 return false;
             }
             TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
-            TakeoverStep::CutStream if drain => {
-                Some((Step::Address(AddressStep::CutStream), second))
-            }
-            TakeoverStep::Drain if drain && !prepared.drained => {
+            TakeoverStep::CutStream if drain => Some((Step::Address(AddressStep::CutStream), second)),
+            // Also after a bid that drained: until the cut the stream went on.
+            TakeoverStep::Drain if drain => {
                 Some((Step::Database(DatabaseStep::Drain), self.settings.drain_timeout))
             }
             TakeoverStep::FetchTail if tail => {
@@ -276,6 +274,7 @@ impl Node {
                 Some((Step::Database(DatabaseStep::WriteEpoch { epoch, reason }), 2 * second))
             }
             TakeoverStep::OpenGate => {
+                self.watch_for_life(false);
                 let lease_end = self.open_until();
                 // What the gate is opened with is the lease from here on.
                 self.lease.extend(lease_end);
@@ -380,6 +379,12 @@ impl Node {
                 self.next_takeover_step();
             }
             (_, Ok(_)) => self.next_takeover_step(),
+            (TakeoverStep::Drain, Err(_)) if takeover.prepared.stopped => {
+                // More arrived between the bid's drain and the cut. The receiving thread runs, so the relay log stands.
+                takeover.prepared.stopped = false;
+                let resume = Step::Database(DatabaseStep::ResumeApplying);
+                self.start(resume, Duration::from_secs(2), Purpose::Undo(Lane::Database));
+            }
             (TakeoverStep::Drain, Err(text)) => self.on_undrained(&text, timed_out),
             (TakeoverStep::FetchTail, Err(text)) | (TakeoverStep::ApplyTail, Err(text)) => {
                 takeover.tail = false;
@@ -398,6 +403,16 @@ impl Node {
             (step, Err(text)) => {
                 self.fail_takeover(Cause::TakeoverFailed, format!("{step:?}: {text}"));
             }
+        }
+    }
+
+    /// Someone serves: a takeover that has not opened yet ends.
+    pub(super) fn takeover_meets_life(&mut self, what: &str) {
+        let Phase::TakingOver(takeover) = &self.phase else { return };
+        let opening = TAKE_OVER.get(takeover.next).is_none_or(|step| *step == TakeoverStep::OpenGate);
+        if takeover.kind == TakeoverKind::Silence && !opening {
+            let text = format!("someone serves while this node takes over: {what}");
+            self.step_down(Cause::TakeoverFailed, text);
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Checkers {
     pub excused: BTreeSet<u32>,
     newest: Epoch,
     unwritable_since: [Option<u64>; 2],
+    /// Two writers that began in a pure partition.
+    split: bool,
     /// Until when a pure partition, or what it leaves, excuses two writers.
     pub partition_until: u64,
     /// When anything was last out of order, or an operator asked for something.
@@ -40,11 +42,18 @@ impl World {
     pub fn look(&mut self) {
         let accepts = [self.accepts(0), self.accepts(1)];
         if accepts == [true, true] {
+            // Two that began in a partition end when they can hear each other again.
+            if self.checkers.split && !self.round_trip(crate::network::Protocol::Peer) {
+                self.excuse_partition();
+            }
             if self.now > self.checkers.partition_until && self.plan.partitions == 0 {
                 self.break_promise("S1: both nodes accept writes".into());
             } else {
+                self.checkers.split = true;
                 self.mark("two writers in a pure partition");
             }
+        } else {
+            self.checkers.split = false;
         }
         for host in 0..2 {
             if accepts[host] {
@@ -82,7 +91,8 @@ impl World {
             self.break_promise(format!("S7: db{} opens in mode maintenance", host + 1));
         }
         let calm = self.now > self.checkers.disturbed_at + 10_000 * MS;
-        let other_served = self.checkers.last_active.is_some_and(|(last, at)| last != host && self.now < at + 2_000 * MS);
+        let other_served =
+            self.checkers.last_active.is_some_and(|(last, at)| last != host && self.now < at + 2_000 * MS);
         if calm && other_served {
             self.break_promise(format!("S3: db{} takes over from a healthy active", host + 1));
         }
@@ -98,7 +108,10 @@ impl World {
         let promotes = self.hosts[host].settings.on_undrained == OnUndrained::Promote;
         let server = &self.hosts[host].server;
         let in_relay = server.replica.as_ref().is_some_and(|replica| {
-            replica.relay.iter().any(|one| matches!(one.content, crate::database::Content::Data(id) if missing.contains(&id)))
+            replica
+                .relay
+                .iter()
+                .any(|one| matches!(one.content, crate::database::Content::Data(id) if missing.contains(&id)))
         });
         if in_relay && !promotes {
             self.break_promise(format!("S5: db{} opens with acknowledged writes in its relay log", host + 1));
@@ -114,7 +127,9 @@ impl World {
                 host + 1
             ));
         }
-        self.trace(|| format!("db{} opens without {} acknowledged writes: {missing:?}", host + 1, missing.len()));
+        self.trace(|| {
+            format!("db{} opens without {} acknowledged writes: {missing:?}", host + 1, missing.len())
+        });
         self.mark("an asynchronous tail was lost");
         self.checkers.excused.extend(missing);
     }

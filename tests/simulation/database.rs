@@ -225,7 +225,12 @@ impl Server {
             common.sequence(gtid.domain, gtid.server).unwrap_or(0) < gtid.sequence
         };
         let is_data = |transaction: &&Transaction| matches!(transaction.content, Content::Data(_));
-        if self.binlog.iter().filter(|transaction| beyond(transaction)).any(|transaction| is_data(&transaction)) {
+        if self
+            .binlog
+            .iter()
+            .filter(|transaction| beyond(transaction))
+            .any(|transaction| is_data(&transaction))
+        {
             return false;
         }
         self.replica = None;

@@ -81,13 +81,15 @@ impl Plan {
 
 fn length_of(kind: Kind, random: &mut Random, lease: u64) -> u64 {
     match kind {
-        Kind::DaemonCrash(_) | Kind::DaemonPause(_) | Kind::GatewayDown | Kind::Cut(..) | Kind::GateSlow(_) => {
-            match random.below(3) {
-                0 => random.below(lease),
-                1 => random.between(lease, 4 * lease),
-                _ => random.between(lease, 10_000 * MS + lease),
-            }
-        }
+        Kind::DaemonCrash(_)
+        | Kind::DaemonPause(_)
+        | Kind::GatewayDown
+        | Kind::Cut(..)
+        | Kind::GateSlow(_) => match random.below(3) {
+            0 => random.below(lease),
+            1 => random.between(lease, 4 * lease),
+            _ => random.between(lease, 10_000 * MS + lease),
+        },
         Kind::PowerOff(_) | Kind::PowerOffBoth => random.between(500 * MS, 20_000 * MS),
         Kind::ServerKill(_) => random.between(50 * MS, 8_000 * MS),
         Kind::Switchover(_) => 100 * MS,
@@ -219,7 +221,9 @@ impl World {
             }
             Kind::NodesOnly => self.cut_both(&[Protocol::Vrrp, Protocol::Peer], on),
             Kind::Loss(host) => self.network.loss[host] = if on { self.random.between(5, 50) } else { 0 },
-            Kind::Slow(host) => self.network.slow[host] = if on { self.random.micros(5_000, 1_500_000) } else { 0 },
+            Kind::Slow(host) => {
+                self.network.slow[host] = if on { self.random.micros(5_000, 1_500_000) } else { 0 }
+            }
             Kind::SlowDisk(host) => count(&mut self.hosts[host].slow_disk),
             Kind::SlowApply(host) => count(&mut self.hosts[host].slow_apply),
             _ => {}
@@ -227,7 +231,8 @@ impl World {
     }
 
     fn set_mode(&mut self, host: usize, mode: Mode) {
-        let command = Command::SetMode { mode, reason: "operator".into(), peer_is_off: false, nag_after: None };
+        let command =
+            Command::SetMode { mode, reason: "operator".into(), peer_is_off: false, nag_after: None };
         self.command(host, command);
     }
 

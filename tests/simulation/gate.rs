@@ -62,9 +62,9 @@ impl World {
     /// From the daemon; orders stay in order.
     pub fn order_gate(&mut self, host: usize, message: ToGate, deadline: u64) {
         let ticket = match &message {
-            ToGate::Open { ticket, run, .. } | ToGate::Close { ticket, run } | ToGate::Cut { ticket, run, .. } => {
-                Some((*ticket, *run))
-            }
+            ToGate::Open { ticket, run, .. }
+            | ToGate::Close { ticket, run }
+            | ToGate::Cut { ticket, run, .. } => Some((*ticket, *run)),
             ToGate::Renew { .. } => None,
         };
         if let Some((ticket, run)) = ticket {

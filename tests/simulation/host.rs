@@ -233,7 +233,8 @@ impl World {
     }
 
     pub fn wake(&mut self, host: usize, run: u64, serial: u64) {
-        if self.running(host, run) && self.hosts[host].daemon.as_ref().is_some_and(|one| one.serial == serial) {
+        if self.running(host, run) && self.hosts[host].daemon.as_ref().is_some_and(|one| one.serial == serial)
+        {
             self.deliver(host, run, Event::Deadline);
         }
     }

@@ -235,7 +235,8 @@ impl World {
         if matches!(self.answered(), Some(Answer::Refused { code, .. }) if code == "E_ERRANT") {
             return self.check_errant(active, loser);
         }
-        let due = self.judge.asked.is_none() || (self.answered().is_some() && self.waited(4 * u64::from(self.judge.tries)));
+        let due = self.judge.asked.is_none()
+            || (self.answered().is_some() && self.waited(4 * u64::from(self.judge.tries)));
         if self.judge.tries > 12 {
             let answer = self.answered().cloned();
             self.checkers.broken(format!("L1: db{} does not rejoin: {answer:?}", loser + 1));
@@ -280,8 +281,15 @@ impl World {
             return self.begin_round();
         }
         let failed = self.answered().is_some_and(|answer| !matches!(answer, Answer::Done(_)));
-        if failed && self.judge.tries < 10 && matches!(pair, Pair::Whole(_)) && self.waited(4 * u64::from(self.judge.tries)) {
+        if failed
+            && self.judge.tries < 10
+            && matches!(pair, Pair::Whole(_))
+            && self.waited(4 * u64::from(self.judge.tries))
+        {
             self.judge.asked = None;
+        } else if failed && matches!(pair, Pair::Alone(_)) {
+            // Called off late: gate and server were on their way down, and the other node took over.
+            self.stage(Stage::Rejoining);
         } else if self.waited(80) {
             let answer = self.answered().cloned();
             self.checkers.broken(format!("L1: a planned switchover does not end: {answer:?} ({pair:?})"));

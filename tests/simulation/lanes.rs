@@ -226,12 +226,15 @@ impl World {
     /// The daemon is gone: what its connections had begun may still happen.
     pub fn abandon_lanes(&mut self, host: usize) {
         let half = self.random.percent(50);
-        let Some(job) = self.lane(host, LaneName::Database).and_then(|lane| lane.jobs.front()).cloned() else {
+        let Some(job) = self.lane(host, LaneName::Database).and_then(|lane| lane.jobs.front()).cloned()
+        else {
             return;
         };
         let short = matches!(
             job.step,
-            Step::Database(DatabaseStep::AllowWrites | DatabaseStep::ForbidWrites | DatabaseStep::StopApplying)
+            Step::Database(
+                DatabaseStep::AllowWrites | DatabaseStep::ForbidWrites | DatabaseStep::StopApplying
+            )
         );
         if half && job.begun && short {
             self.perform(host, &job.step);

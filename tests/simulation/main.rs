@@ -36,7 +36,13 @@ fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Outcome {
 fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Outcome)> {
     let one = |from: u64| {
         let seeds = seeds.clone();
-        move || seeds.skip(from as usize).step_by(2).map(|seed| (seed, run(seed, None, false))).collect::<Vec<_>>()
+        move || {
+            seeds
+                .skip(from as usize)
+                .step_by(2)
+                .map(|seed| (seed, run(seed, None, false)))
+                .collect::<Vec<_>>()
+        }
     };
     std::thread::scope(|scope| {
         let workers = [scope.spawn(one(0)), scope.spawn(one(1))];
@@ -79,7 +85,12 @@ fn the_pair_keeps_its_promises() {
     for (seed, text) in broken.iter().take(40) {
         println!("SEED={seed} {text}");
     }
-    assert!(broken.is_empty(), "{} of {count} seeds break a promise; SEED={} replays", broken.len(), broken[0].0);
+    assert!(
+        broken.is_empty(),
+        "{} of {count} seeds break a promise; SEED={} replays",
+        broken.len(),
+        broken[0].0
+    );
     let missed: Vec<_> = marks::NEEDED.iter().filter(|mark| !marks.contains(*mark)).collect();
     assert!(count < SEEDS || missed.is_empty(), "situations that were never met: {missed:?}");
 }
@@ -98,7 +109,8 @@ fn the_checkers_bite() {
         return;
     }
     for (bug, within) in bugs::ALL {
-        let caught = (1..=*within).find_map(|seed| run(seed, Some(*bug), false).violation.map(|text| (seed, text)));
+        let caught =
+            (1..=*within).find_map(|seed| run(seed, Some(*bug), false).violation.map(|text| (seed, text)));
         let (seed, text) = caught.unwrap_or_else(|| panic!("{bug:?} was not caught within {within} seeds"));
         println!("{bug:?}: caught by seed {seed}: {text}");
     }

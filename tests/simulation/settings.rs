@@ -54,7 +54,12 @@ pub fn draw(random: &mut Random) -> Drawn {
         on_stop: random.pick(&[OnStop::Handover, OnStop::Keep, OnStop::Fence]),
         restart_grace: milliseconds(5_000),
         drain_timeout: milliseconds(drain),
-        on_undrained: random.pick(&[OnUndrained::Wait, OnUndrained::Wait, OnUndrained::Refuse, OnUndrained::Promote]),
+        on_undrained: random.pick(&[
+            OnUndrained::Wait,
+            OnUndrained::Wait,
+            OnUndrained::Refuse,
+            OnUndrained::Promote,
+        ]),
         max_lag_for_switchover: milliseconds(10_000),
         rejoin_auto: random.percent(30),
         gateway_need: 1,
@@ -62,7 +67,8 @@ pub fn draw(random: &mut Random) -> Drawn {
         database: Hysteresis { rise: 1, fall: 2 },
         config_hash: 7,
     };
-    let mut second = Settings { me: NodeId(2), name: "db2".into(), peer_name: "db1".into(), ..shared.clone() };
+    let mut second =
+        Settings { me: NodeId(2), name: "db2".into(), peer_name: "db1".into(), ..shared.clone() };
     second.priority = random.pick(&[90, 100, 110]);
     let probe = random.pick(&[100, 250, 500]) * 1_000_000;
     Drawn { nodes: [shared, second], probe, check: random.pick(&[250, 500]) * 1_000_000 }

@@ -46,7 +46,9 @@ impl World {
                 self.hosts[host].server.replica = None;
                 ok(StepOutput::Done)
             }
-            DatabaseStep::Follow { position, own_tail_lost } => self.follow(host, position.as_ref(), *own_tail_lost),
+            DatabaseStep::Follow { position, own_tail_lost } => {
+                self.follow(host, position.as_ref(), *own_tail_lost)
+            }
             DatabaseStep::ForgetOwnTail { common } => {
                 if !self.hosts[host].server.read_only {
                     return failed("a server that takes writes must not forget");
@@ -287,6 +289,7 @@ fn judge(binlog: &[Transaction], beyond: &[Missing]) -> (Vec<String>, u64) {
             Content::Heartbeat(_) | Content::Ledger(_) => notes += 1,
         }
     }
-    let errant = data.iter().map(|((domain, server), (first, last))| format!("{domain}-{server}-{first}..{last}"));
+    let errant =
+        data.iter().map(|((domain, server), (first, last))| format!("{domain}-{server}-{first}..{last}"));
     (errant.collect(), notes)
 }

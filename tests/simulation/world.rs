@@ -22,36 +22,111 @@ pub const MS: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub enum Happening {
     /// The daemon's timer.
-    Wake { host: usize, run: u64, serial: u64 },
+    Wake {
+        host: usize,
+        run: u64,
+        serial: u64,
+    },
     /// Something for one run of a daemon.
-    Deliver { host: usize, run: u64, event: Event },
-    Arrive { to: usize, run: u64, message: PeerMessage },
-    LinkTick { from: usize, run: u64 },
-    DaemonStart { host: usize },
-    Probe { host: usize, run: u64 },
-    ProbeAnswer { host: usize, run: u64, reachable: bool },
-    Checks { host: usize, run: u64 },
-    Gateway { host: usize, run: u64, regular: bool },
-    Row { host: usize, run: u64 },
-    Life { host: usize, run: u64 },
-    Gate { host: usize, gate_run: u64, message: ToGate },
-    GateEnd { host: usize, serial: u64 },
-    GateStart { host: usize },
-    GateFence { host: usize, serial: u64 },
+    Deliver {
+        host: usize,
+        run: u64,
+        event: Event,
+    },
+    Arrive {
+        to: usize,
+        run: u64,
+        message: PeerMessage,
+    },
+    LinkTick {
+        from: usize,
+        run: u64,
+    },
+    DaemonStart {
+        host: usize,
+    },
+    Probe {
+        host: usize,
+        run: u64,
+    },
+    ProbeAnswer {
+        host: usize,
+        run: u64,
+        reachable: bool,
+    },
+    Checks {
+        host: usize,
+        run: u64,
+    },
+    Gateway {
+        host: usize,
+        run: u64,
+        regular: bool,
+    },
+    Row {
+        host: usize,
+        run: u64,
+    },
+    Life {
+        host: usize,
+        run: u64,
+    },
+    Gate {
+        host: usize,
+        gate_run: u64,
+        message: ToGate,
+    },
+    GateEnd {
+        host: usize,
+        serial: u64,
+    },
+    GateStart {
+        host: usize,
+    },
+    GateFence {
+        host: usize,
+        serial: u64,
+    },
     /// Nothing but a look at the invariants: a kernel element ends.
     Look,
-    LaneReady { host: usize, run: u64, lane: LaneName, serial: u64 },
-    LaneDeadline { host: usize, run: u64, lane: LaneName, serial: u64 },
-    AddressDeadline { host: usize, run: u64, ticket: u64 },
-    ReplicaTick { host: usize },
-    Replicate { to: usize },
+    LaneReady {
+        host: usize,
+        run: u64,
+        lane: LaneName,
+        serial: u64,
+    },
+    LaneDeadline {
+        host: usize,
+        run: u64,
+        lane: LaneName,
+        serial: u64,
+    },
+    AddressDeadline {
+        host: usize,
+        run: u64,
+        ticket: u64,
+    },
+    ReplicaTick {
+        host: usize,
+    },
+    Replicate {
+        to: usize,
+    },
     ClientTick,
-    Begin { fault: usize },
-    End { fault: usize },
+    Begin {
+        fault: usize,
+    },
+    End {
+        fault: usize,
+    },
     Judge,
     /// A host comes back from power-off; its server a little later.
-    PowerOn { host: usize },
-    ServerStart { host: usize },
+    PowerOn {
+        host: usize,
+    },
+    ServerStart {
+        host: usize,
+    },
 }
 
 /// Everything.
@@ -108,6 +183,8 @@ impl World {
             trace: trace.then(Vec::new),
             replicating: [false; 2],
         };
+        let settings = world.drawn.nodes[0].clone();
+        world.trace(|| format!("{settings:?}"));
         for host in 0..2 {
             let delay = world.random.micros(0, 3_000_000);
             world.at(delay, Happening::DaemonStart { host });
