@@ -14,6 +14,7 @@ mod follow;
 pub mod gtid;
 pub mod health;
 mod hearing;
+mod learning;
 pub mod lease;
 pub mod node;
 pub mod peer;

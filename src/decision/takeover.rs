@@ -315,14 +315,12 @@ impl Node {
             if self.now >= began + patience {
                 self.fail_takeover(Cause::TakeoverFailed, "the peer did not grant a lease".into());
             }
-        } else if !self.contact() && self.now >= self.bid_ends_at() {
-            if self.may_go_solo() {
-                self.durable.solo = Some(epoch);
-                if let Phase::TakingOver(takeover) = &mut self.phase {
-                    takeover.next = 0;
-                }
-                return true;
+        } else if !self.contact() && self.now >= self.bid_ends_at() && self.may_go_solo() {
+            self.durable.solo = Some(epoch);
+            if let Phase::TakingOver(takeover) = &mut self.phase {
+                takeover.next = 0;
             }
+            return true;
         }
         false
     }

@@ -316,6 +316,10 @@ impl World {
         while let Some(action) = node.poll_action() {
             actions.push(action);
         }
+        // A deadline that has passed would make the loop spin; one that is far away would make heartbeats late.
+        let (next, heartbeat) = (node.next_deadline(), self.hosts[host].settings.heartbeat);
+        assert!(node.is_done() || next > now, "a deadline in the past");
+        assert!(node.is_done() || next <= now + heartbeat, "a deadline beyond the next heartbeat");
         for action in actions {
             self.act(host, action);
         }
