@@ -202,6 +202,10 @@ impl Node {
             self.on_handed_over_here(operation, &released);
             return;
         }
+        if matches!(self.phase, Phase::Receiving(_)) {
+            // The active gave up in another way than by the switchover that it had begun.
+            self.phase = Phase::Standby;
+        }
         if let Some(facts) = &mut self.peer.facts {
             // The heartbeat that says so is on its way; the release is the newer fact.
             facts.role = Role::Fault;

@@ -80,6 +80,8 @@ pub(super) struct DatabaseView {
     pub report: DatabaseReport,
     pub at: Option<Instant>,
     pub verdict: Verdict,
+    /// When privileged clients were last seen.
+    pub privileged_at: Option<Instant>,
     /// Since when the verdict is `unhealthy`.
     pub unhealthy_since: Option<Instant>,
     /// Position of the last but one report: what a caught-up peer has reached by now.
@@ -148,6 +150,7 @@ impl Node {
                 at: None,
                 verdict: database,
                 unhealthy_since: None,
+                privileged_at: None,
                 earlier_position: Default::default(),
             },
             link: None,
@@ -348,6 +351,34 @@ impl Node {
 
     fn on_peer_down(&mut self) {
         self.peer.up = false;
+    }
+
+    fn on_check(&mut self, report: super::event::CheckReport) {
+        if let Some(check) = self.checks.take(report, self.now) {
+            let name = check.settings.name.clone();
+            let detail = check.last.as_ref().map(|(report, _)| report.detail.clone()).unwrap_or_default();
+            let why = match check.verdict.healthy() {
+                Some(false) => Why::warning("check.failed", format!("check {name} fails: {detail}")),
+                _ => Why::info("check.passed", format!("check {name} passes")),
+            };
+            self.tell(why);
+        }
+    }
+
+    fn on_gateway(&mut self, answered: u32, asked: u32) {
+        self.gateway.asked = asked;
+        self.gateway.answered = answered;
+        if answered >= self.settings.gateway_need {
+            if self.gateway.silent_at.is_some_and(|silent| Some(silent) > self.gateway.answered_at) {
+                self.listen_anew();
+            }
+            self.gateway.answered_at = Some(self.now);
+            self.untell("gateway");
+        } else {
+            self.gateway.silent_at = Some(self.now);
+            let text = format!("{answered} of {asked} gateway targets answer");
+            self.tell_once("gateway", Why::warning("gateway.silent", text));
+        }
     }
 
     /// The loop itself was away: the host slept, or the process was stopped.

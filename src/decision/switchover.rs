@@ -159,6 +159,14 @@ impl Node {
         }
     }
 
+    /// A handover that ends with the activity itself: the peer must not wait for its next part.
+    pub(super) fn abort_handover(&mut self) {
+        if let Phase::HandingOver(over) = &self.phase {
+            let operation = over.operation;
+            self.send(PeerMessage::Switchover(Switchover::Abort { operation }));
+        }
+    }
+
     /// Before the point of no return everything is undone.
     fn call_off_handover(&mut self, because: &str) {
         let Phase::HandingOver(over) = &mut self.phase else { return };

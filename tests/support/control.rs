@@ -8,8 +8,8 @@ use apd::decision::words::{Mode, Protection, Role};
 use apd::io::control_socket::{ControlHandle, ControlRequest, ControlServer, Snapshot};
 use apd::io::journal::{Journal, JournalHandle};
 use apd::wire::control::{
-    CheckStatus, Counters, Evidence, Explain, Match, NextDeadline, NodeState, PeerDatabase, PeerStatus, ReplicaStatus,
-    Rule, Status, meter,
+    CheckStatus, Counters, Evidence, Explain, Match, NextDeadline, NodeState, PeerDatabase, PeerStatus,
+    ReplicaStatus, Rule, Status, meter,
 };
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;

@@ -1,11 +1,10 @@
-//! What the node learns of its own host: the gate, the interface, the database, the checks, the probe targets.
-//!
-//! Here it is only noted, and told where it changes a verdict; what follows from it is the rules' business.
+//! What the gate process and the database watcher report: noted, and said where an operator should know.
 
 use super::action::Action;
-use super::event::{CheckReport, DatabaseReport, GateReport, LinkReport};
+use super::event::{DatabaseReport, GateReport, LinkReport};
 use super::node::Node;
 use super::why::Why;
+use std::time::Duration;
 
 impl Node {
     pub(super) fn on_gate(&mut self, report: GateReport) {
@@ -86,8 +85,12 @@ impl Node {
         }
         let privileged = self.database.report.privileged_clients.join(", ");
         if privileged.is_empty() {
-            self.untell("database.privileged");
+            // Sessions come and go: what is quiet for a while is said anew when it comes again.
+            if self.database.privileged_at.is_none_or(|at| self.now >= at + Duration::from_secs(600)) {
+                self.untell("database.privileged");
+            }
         } else {
+            self.database.privileged_at = Some(self.now);
             self.tell_once(
                 "database.privileged",
                 Why::warning(
@@ -96,34 +99,6 @@ impl Node {
                 )
                 .resolved_by("revoke READ_ONLY ADMIN and SUPER from them"),
             );
-        }
-    }
-
-    pub(super) fn on_check(&mut self, report: CheckReport) {
-        if let Some(check) = self.checks.take(report, self.now) {
-            let name = check.settings.name.clone();
-            let detail = check.last.as_ref().map(|(report, _)| report.detail.clone()).unwrap_or_default();
-            let why = match check.verdict.healthy() {
-                Some(false) => Why::warning("check.failed", format!("check {name} fails: {detail}")),
-                _ => Why::info("check.passed", format!("check {name} passes")),
-            };
-            self.tell(why);
-        }
-    }
-
-    pub(super) fn on_gateway(&mut self, answered: u32, asked: u32) {
-        self.gateway.asked = asked;
-        self.gateway.answered = answered;
-        if answered >= self.settings.gateway_need {
-            if self.gateway.silent_at.is_some_and(|silent| Some(silent) > self.gateway.answered_at) {
-                self.listen_anew();
-            }
-            self.gateway.answered_at = Some(self.now);
-            self.untell("gateway");
-        } else {
-            self.gateway.silent_at = Some(self.now);
-            let text = format!("{answered} of {asked} gateway targets answer");
-            self.tell_once("gateway", Why::warning("gateway.silent", text));
         }
     }
 }
