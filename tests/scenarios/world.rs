@@ -175,13 +175,11 @@ impl World {
             Coming::Event(of, event) if of == run => self.deliver(host, event),
             Coming::StepEnds(of, ticket, result) if of == run => self.step_ends(host, ticket, result),
             Coming::Probe(of) if of == run => self.probe(host),
-            Coming::HeartbeatRow(of) if of == run => {
-                if self.hosts[host].heartbeat_epoch.is_some() {
-                    if self.hosts[host].server.writable() {
-                        self.hosts[host].server.write(true);
-                    }
-                    self.after(self.hosts[host].settings.lease / 2, host, Coming::HeartbeatRow(run));
+            Coming::HeartbeatRow(of) if of == run && self.hosts[host].heartbeat_epoch.is_some() => {
+                if self.hosts[host].server.writable() {
+                    self.hosts[host].server.write(true);
                 }
+                self.after(self.hosts[host].settings.lease / 2, host, Coming::HeartbeatRow(run));
             }
             Coming::LookForLife(of) if of == run && self.hosts[host].watching => {
                 let other = &self.hosts[1 - host];

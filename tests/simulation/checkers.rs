@@ -55,8 +55,8 @@ impl World {
         } else {
             self.checkers.split = false;
         }
-        for host in 0..2 {
-            if accepts[host] {
+        for (host, accepts) in accepts.into_iter().enumerate() {
+            if accepts {
                 self.checkers.last_active = Some((host, self.now));
             }
             self.look_at_server(host);
