@@ -7,7 +7,7 @@ use super::phase::{Cause, Phase, Purpose, outcome};
 use super::settings::OnUndrained;
 use super::time::Instant;
 use super::why::Why;
-use super::words::{Epoch, Mode};
+use super::words::{Epoch, Mode, Protection};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -221,6 +221,10 @@ impl Node {
             self.fail_takeover(cause, text);
             return;
         }
+        if self.cut_off_in_takeover() {
+            self.step_down(Cause::Isolated, "no gateway target answers any more".into());
+            return;
+        }
         while let Phase::TakingOver(takeover) = &self.phase {
             if takeover.waiting {
                 return;
@@ -233,6 +237,16 @@ impl Node {
                 return;
             }
         }
+    }
+
+    /// At `gateway` a takeover in silence goes on only while the targets answer.
+    fn cut_off_in_takeover(&self) -> bool {
+        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        takeover.kind == TakeoverKind::Silence
+            && self.settings.protection == Protection::Gateway
+            && self.mode.mode != Mode::Standalone
+            && !self.contact()
+            && self.targets_silent()
     }
 
     /// Begins one step, or passes over it; false: it must be waited for.

@@ -30,7 +30,7 @@ pub const ALL: &[(Bug, u64)] = &[
     (Bug::LeaseFromReceipt, 2_000),
     (Bug::EpochLost, 400),
     (Bug::ForgottenForbid, 400),
-    (Bug::GateStaysOpen, 50),
+    (Bug::GateStaysOpen, 400),
     (Bug::DrainLies, 400),
     (Bug::FreezeLeaks, 100),
 ];

@@ -107,6 +107,7 @@ impl World {
     pub fn judge(&mut self) {
         self.at(100 * MS, Happening::Judge);
         let pair = self.pair();
+        self.checkers.forked &= !matches!(pair, Pair::Whole(_));
         match self.judge.stage {
             Stage::Boot => {
                 if self.settled(matches!(pair, Pair::Whole(_))) {
