@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::pair::fault::{Fault, Target};
-use nix::sys::signal::Signal;
 
 /// A short wait for the peer, so that a boot without one is watched for longer than it.
 fn impatient(text: String) -> String {
@@ -111,10 +110,7 @@ fn r1_35_a_half_written_mode_is_settled() -> Result<()> {
     let lab = Lab::up()?;
     let active = lab.active()?;
     let standby = 1 - active;
-    lab.signal(standby, Target::Daemon, Signal::SIGKILL)?;
-    lab.eventually("the daemon is gone", || {
-        Ok(lab::pair::fault::processes(&lab.pair, standby, Target::Daemon)?.is_empty())
-    })?;
+    lab.kill(standby, Target::Daemon)?;
     lab.shell(standby, "printf 'being maintenance' >/var/lib/apd/mode")?;
     lab.pair.start_daemon(standby)?;
     lab.eventually("the mode is whole again", || {
@@ -192,10 +188,7 @@ fn r1_49_the_role_is_reconciled_after_a_restart_of_the_server() -> Result<()> {
     lab.inject(Fault::PowerOff, active)?;
     lab.wait_served_by(survivor)?;
     lab.wait_mode(survivor, "standalone")?;
-    lab.signal(survivor, Target::Database, Signal::SIGKILL)?;
-    lab.eventually("the server is gone", || {
-        Ok(lab::pair::fault::processes(&lab.pair, survivor, Target::Database)?.is_empty())
-    })?;
+    lab.kill(survivor, Target::Database)?;
     lab.pair.start_server(survivor)?;
     lab.wait_served_by(survivor)?;
     ensure!(!lab.read_only(survivor)?, "it stayed read-only");

@@ -214,8 +214,8 @@ impl Machine {
     }
 }
 
-/// Whether a process runs; one that is dead and only waits to be reaped does not.
-fn lives(process: i32) -> bool {
+/// Whether a process runs or still holds files; one that is dead and only waits to be reaped does not.
+pub fn lives(process: i32) -> bool {
     let state = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }

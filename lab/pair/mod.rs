@@ -6,7 +6,6 @@
 pub mod fault;
 pub mod machine;
 pub mod network;
-mod provisional;
 pub mod record;
 pub mod run;
 pub mod server;

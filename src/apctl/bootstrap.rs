@@ -10,6 +10,7 @@ mod report;
 pub use report::{BootstrapError, Outcome};
 
 use crate::config::checked::{Config, MariaDbEndpoint};
+use crate::config::typed;
 use crate::decision::gtid::GtidState;
 use crate::io::mariadb::accounts::Accounts;
 use crate::io::mariadb::clone::{Copy, drop_database};
@@ -43,6 +44,23 @@ pub struct BootstrapOptions {
     pub dry_run: bool,
     /// Where `mariadb` and `mariadb-dump` are, if not in PATH.
     pub tools: Option<PathBuf>,
+}
+
+impl BootstrapOptions {
+    /// From the configuration as written: where it names no file for the replica's password, one is made in
+    /// `node.state_dir`, where the configuration looks for it too.
+    pub fn new(written: &typed::File) -> BootstrapOptions {
+        let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+        let made = || written.node.state_dir.join("replication.password");
+        BootstrapOptions {
+            socket: PathBuf::from("/run/mysqld/mysqld.sock"),
+            administrator: "root".to_owned(),
+            password_file: file(&written.mariadb.password_file),
+            replication_password_file: file(&written.mariadb.replication_password_file).unwrap_or_else(made),
+            dry_run: false,
+            tools: None,
+        }
+    }
 }
 
 /// Sets this node up, as far as it can be from here.

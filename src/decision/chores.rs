@@ -70,7 +70,11 @@ impl Node {
         }
     }
 
-    pub(super) fn on_chore(&mut self, result: StepResult) {
+    pub(super) fn on_chore(&mut self, lane: Lane, result: StepResult) {
+        if lane == Lane::Database && matches!(result, StepResult::Ok(_)) {
+            // The next probe says so too; until then the old one must not look like a role to be put right.
+            self.database.report.replica = None;
+        }
         if let Phase::Active(active) = &mut self.phase {
             active.chore_running = false;
         }

@@ -63,6 +63,7 @@ impl Node {
         self.peer.proof_of_life = None;
         self.peer.lease = heartbeat.lease.or(self.peer.lease);
         self.untell("life");
+        self.untell("life.stream");
         if let Some(lease) = heartbeat.lease {
             self.sign_of_life(lease);
         }
@@ -200,6 +201,10 @@ impl Node {
         if let Some(operation) = released.operation {
             self.on_handed_over_here(operation, &released);
             return;
+        }
+        if matches!(self.phase, Phase::Receiving(_)) {
+            // The active gave up in another way than by the switchover that it had begun.
+            self.phase = Phase::Standby;
         }
         if let Some(facts) = &mut self.peer.facts {
             // The heartbeat that says so is on its way; the release is the newer fact.

@@ -80,6 +80,8 @@ pub(super) struct DatabaseView {
     pub report: DatabaseReport,
     pub at: Option<Instant>,
     pub verdict: Verdict,
+    /// When privileged clients were last seen.
+    pub privileged_at: Option<Instant>,
     /// Since when the verdict is `unhealthy`.
     pub unhealthy_since: Option<Instant>,
     /// Position of the last but one report: what a caught-up peer has reached by now.
@@ -148,6 +150,7 @@ impl Node {
                 at: None,
                 verdict: database,
                 unhealthy_since: None,
+                privileged_at: None,
                 earlier_position: Default::default(),
             },
             link: None,
@@ -192,9 +195,12 @@ impl Node {
             Event::Database(report) => self.on_database(report),
             Event::Check(report) => self.on_check(report),
             Event::Gateway { answered, asked } => self.on_gateway(answered, asked),
-            Event::AddressClaimed { by } => self.on_proof_of_life(format!("{by} answers for the address")),
+            Event::AddressClaimed { by } => {
+                self.on_proof_of_life("life", format!("{by} answers for the address"))
+            }
             Event::StreamAlive => {
-                self.on_proof_of_life("fresh heartbeat rows arrive in the replication stream".into());
+                let text = "fresh heartbeat rows arrive in the replication stream";
+                self.on_proof_of_life("life.stream", text.into());
             }
             Event::StepEnded { ticket, result } => self.on_step_ended(ticket, result),
             Event::ModeFile(reading) => self.on_mode_file(reading),
@@ -425,8 +431,12 @@ impl Node {
         }
         let privileged = self.database.report.privileged_clients.join(", ");
         if privileged.is_empty() {
-            self.untell("database.privileged");
+            // Sessions come and go: what is quiet for a while is said anew when it comes again.
+            if self.database.privileged_at.is_none_or(|at| self.now >= at + Duration::from_secs(600)) {
+                self.untell("database.privileged");
+            }
         } else {
+            self.database.privileged_at = Some(self.now);
             self.tell_once(
                 "database.privileged",
                 Why::warning(

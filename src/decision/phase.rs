@@ -150,7 +150,7 @@ impl Node {
             Purpose::Eligible => self.on_eligible_recorded(&result),
             Purpose::Bid(bid, step) => self.on_bid_step(bid, step, result),
             Purpose::TakeOver(run) => self.on_takeover_step(run, result),
-            Purpose::Chore(_) => self.on_chore(result),
+            Purpose::Chore(lane) => self.on_chore(lane, result),
             Purpose::HandOver(operation, step) => self.on_handover_step(operation, step, result),
             Purpose::Reach(operation) => self.on_reached(operation, &result),
             Purpose::Close => self.on_closed(result),

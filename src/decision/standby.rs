@@ -334,7 +334,7 @@ impl Node {
     }
 
     /// Someone answered for the address, or wrote heartbeat rows, when the lease should have been dead.
-    pub(super) fn on_proof_of_life(&mut self, what: String) {
+    pub(super) fn on_proof_of_life(&mut self, topic: &'static str, what: String) {
         if self.now < self.wait.lease_dead || self.contact() {
             return;
         }
@@ -345,7 +345,7 @@ impl Node {
         let text = format!("the peer is silent on VRRP and the peer link, but it lives: {what}");
         let why = Why::error("proof_of_life", text);
         self.tell_once(
-            "life",
+            topic,
             why.resolved_by("repair the path between the nodes (protocol 112 and the peer port)"),
         );
     }

@@ -44,6 +44,7 @@ impl Node {
         };
         let tail = cause == Cause::Database && self.database.report.dead;
         self.thaw_if_frozen();
+        self.abort_handover();
         self.act(Action::StopAnnouncing);
         self.act(Action::WatchForLife { on: false });
         self.act(Action::WatchDatabase { heartbeat_epoch: None });

@@ -108,7 +108,13 @@ impl Node {
         let Phase::HandingOver(over) = &self.phase else { return };
         let (late, past, cause) = (self.now >= over.until, over.past_no_return(), over.cause);
         if past {
-            if late {
+            let next = over.next_epoch;
+            if self.peer.released.as_ref().is_some_and(|released| released.epoch >= next) {
+                self.handed_over(
+                    "the peer could not open and closed again: whoever can serve takes over",
+                    false,
+                );
+            } else if late {
                 self.handed_over(
                     "the peer did not say that it serves; it may: this side stays standby",
                     false,
@@ -117,6 +123,11 @@ impl Node {
             return;
         }
         if let Some((cause, text)) = self.must_step_down().filter(|_| !self.handover_closing()) {
+            // The peer must not go on waiting for a release that this switchover will never bring.
+            if let Phase::HandingOver(over) = &self.phase {
+                let operation = over.operation;
+                self.send(PeerMessage::Switchover(Switchover::Abort { operation }));
+            }
             self.answer_switchover(false, &text);
             self.step_down(cause, text);
         } else if !self.contact() {
@@ -145,6 +156,14 @@ impl Node {
                 Duration::from_secs(2),
                 Purpose::Undo(Lane::Database),
             );
+        }
+    }
+
+    /// A handover that ends with the activity itself: the peer must not wait for its next part.
+    pub(super) fn abort_handover(&mut self) {
+        if let Phase::HandingOver(over) = &self.phase {
+            let operation = over.operation;
+            self.send(PeerMessage::Switchover(Switchover::Abort { operation }));
         }
     }
 
@@ -399,15 +418,15 @@ impl Node {
     fn handed_over(&mut self, text: &str, confirmed: bool) {
         let Phase::HandingOver(over) = &self.phase else { return };
         let (cause, next, took) = (over.cause, over.next_epoch, self.now.since(over.began).as_millis());
-        self.answer_switchover(true, &format!("{text}; {took} ms"));
+        self.answer_switchover(confirmed, &format!("{text}; {took} ms"));
         self.durable.epoch = self.durable.epoch.max(next);
         self.durable.handed_over = Some(self.durable.epoch);
         self.durable.solo = None;
-        self.persist(Purpose::Record);
         self.follow.reset();
         if confirmed && cause == Cause::Check {
             self.enter_maintenance_as_loser(self.durable.epoch);
         }
+        self.persist(Purpose::Record);
         self.tell(Why::warning("switchover.done", format!("handed over: {text}")));
         if self.stopping.is_some() {
             self.phase = Phase::Stopped;

@@ -47,13 +47,17 @@ pub struct Snapshot {
 impl Snapshot {
     /// The status at `now`: older by what has passed, and without a gate once the lease has ended.
     pub fn status_at(&self, now: Instant) -> Status {
-        let mut status = self.status.clone().aged(now.since(self.taken));
+        let mut status = self.status.clone();
+        // The exact end rules, not the rounded figure that was shown then.
+        status.node.lease_remaining_ms = None;
+        let mut status = status.aged(now.since(self.taken));
         let remaining = self.lease_end.map(|end| end.since(now));
-        status.node.lease_remaining_ms =
-            remaining.map(|remaining| u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
         if remaining.is_none_or(|remaining| remaining.is_zero()) {
             status.node.gate_open = false;
         }
+        // Begun milliseconds count: 0 is said only of a lease that has ended.
+        status.node.lease_remaining_ms = remaining
+            .map(|remaining| u64::try_from(remaining.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX));
         status
     }
 

@@ -118,11 +118,13 @@ fn primary_asks_for_address_gate_lease_and_a_writable_database() {
 
 #[test]
 fn primary_turns_503_at_lease_end_though_the_control_loop_is_stuck() {
-    let mut snapshot = active_at(boot_clock());
-    let end = boot_clock() + Duration::from_millis(400);
-    snapshot.lease_end = Some(end);
+    let daemon = Daemon::start(Setup { clock: boot_clock, ..Setup::default() });
+    get(&daemon, "/liveness");
     // No other snapshot follows: the loop is stuck.
-    let daemon = Daemon::start(Setup { snapshot, clock: boot_clock, ..Setup::default() });
+    let mut snapshot = active_at(boot_clock());
+    let end = snapshot.taken + Duration::from_secs(1);
+    snapshot.lease_end = Some(end);
+    daemon.snapshots.send_replace(Arc::new(snapshot));
     let (mut yes, mut last_yes_begun) = (0, boot_clock());
     let refused = super::control::until("503", || {
         let begun = boot_clock();
@@ -135,7 +137,7 @@ fn primary_turns_503_at_lease_end_though_the_control_loop_is_stuck() {
     });
     assert!(yes > 0, "never 200");
     assert!(last_yes_begun < end, "200 to a question asked after the lease end");
-    assert!(boot_clock() >= end, "503 before the lease end");
+    assert!(boot_clock() >= end, "503 {:?} before the lease end: {refused:?}", end.since(boot_clock()));
     assert!(refused.body.contains("the lease has ended"), "{refused:?}");
     let status = get(&daemon, "/status").json();
     assert_eq!(status["node"]["lease_remaining_ms"], 0);

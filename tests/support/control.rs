@@ -8,8 +8,8 @@ use apd::decision::words::{Mode, Protection, Role};
 use apd::io::control_socket::{ControlHandle, ControlRequest, ControlServer, Snapshot};
 use apd::io::journal::{Journal, JournalHandle};
 use apd::wire::control::{
-    CheckStatus, Counters, Evidence, Explain, Match, NextDeadline, NodeState, PeerDatabase, ReplicaStatus,
-    Rule, Status, meter,
+    CheckStatus, Counters, Evidence, Explain, Match, NextDeadline, NodeState, PeerDatabase, PeerStatus,
+    ReplicaStatus, Rule, Status, meter,
 };
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -180,7 +180,45 @@ pub fn active_at(taken: Instant) -> Snapshot {
         took_ms: Some(2.5),
         counts: true,
     }];
-    let peer = &mut status.peer;
+    well_standby(&mut status.peer);
+    status.protection.single_faults = meter(&status);
+    let (explain, counters) = (explain(), counters());
+    Snapshot { status, explain, counters, taken, lease_end: Some(taken + Duration::from_millis(430)) }
+}
+
+fn explain() -> Explain {
+    Explain {
+        state: "db1 is active in epoch 7".to_owned(),
+        since_ms: Some(192_000),
+        rule: Rule { code: "takeover.done".to_owned(), text: "db2 released epoch 6".to_owned() },
+        evidence: vec![Evidence {
+            name: "heartbeat from db2".to_owned(),
+            value: "acknowledged, epoch 7".to_owned(),
+            age_ms: Some(40),
+        }],
+        next_deadline: Some(NextDeadline { name: "the lease ends".to_owned(), in_ms: 430 }),
+        would_change: vec!["the check api fails twice: db2 takes over".to_owned()],
+        why_not: [("standby".to_owned(), vec!["this node is active".to_owned()])].into(),
+        what_if: [("peer-down".to_owned(), vec!["this node goes on alone".to_owned()])].into(),
+        ..Explain::default()
+    }
+}
+
+fn counters() -> Counters {
+    Counters {
+        adverts_sent: 1234,
+        adverts_received: 17,
+        adverts_rejected: [("checksum".to_owned(), 2)].into(),
+        takeovers: [("peer.silent".to_owned(), 1)].into(),
+        takeover_ms: Some(83.5),
+        client_outage_ms: Some(498.0),
+        loop_stall_max_ms: 3.25,
+        heartbeat_age_ms: [("stream".to_owned(), 900)].into(),
+        config_hash: 0xfeed,
+    }
+}
+
+fn well_standby(peer: &mut PeerStatus) {
     peer.state = NodeState::Standby;
     peer.role = Some(Role::Standby);
     peer.mode = Some(Mode::Ap);
@@ -197,34 +235,6 @@ pub fn active_at(taken: Instant) -> Snapshot {
         replica_running: true,
         gtid: "0-1-1042".to_owned(),
     });
-    status.protection.single_faults = meter(&status);
-    let explain = Explain {
-        state: "db1 is active in epoch 7".to_owned(),
-        since_ms: Some(192_000),
-        rule: Rule { code: "takeover.done".to_owned(), text: "db2 released epoch 6".to_owned() },
-        evidence: vec![Evidence {
-            name: "heartbeat from db2".to_owned(),
-            value: "acknowledged, epoch 7".to_owned(),
-            age_ms: Some(40),
-        }],
-        next_deadline: Some(NextDeadline { name: "the lease ends".to_owned(), in_ms: 430 }),
-        would_change: vec!["the check api fails twice: db2 takes over".to_owned()],
-        why_not: [("standby".to_owned(), vec!["this node is active".to_owned()])].into(),
-        what_if: [("peer-down".to_owned(), vec!["this node goes on alone".to_owned()])].into(),
-        ..Explain::default()
-    };
-    let counters = Counters {
-        adverts_sent: 1234,
-        adverts_received: 17,
-        adverts_rejected: [("checksum".to_owned(), 2)].into(),
-        takeovers: [("peer.silent".to_owned(), 1)].into(),
-        takeover_ms: Some(83.5),
-        client_outage_ms: Some(498.0),
-        loop_stall_max_ms: 3.25,
-        heartbeat_age_ms: [("stream".to_owned(), 900)].into(),
-        config_hash: 0xfeed,
-    };
-    Snapshot { status, explain, counters, taken, lease_end: Some(taken + Duration::from_millis(430)) }
 }
 
 /// The same pair after db1 has died: this node, db2, serves alone, and its replica is gone.

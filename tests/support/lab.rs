@@ -155,6 +155,15 @@ impl Lab {
         fault::signal(&self.pair, index, target, signal)
     }
 
+    /// Kills the processes of a node and waits until they are gone with all that they held.
+    pub fn kill(&self, index: usize, target: Target) -> Result<()> {
+        let processes = fault::processes(&self.pair, index, target)?;
+        self.signal(index, target, nix::sys::signal::Signal::SIGKILL)?;
+        self.eventually("the killed processes are gone", || {
+            Ok(!processes.iter().any(|process| pair::machine::lives(process.number)))
+        })
+    }
+
     /// Waits until a condition holds; the error names it and carries the daemons' logs.
     pub fn eventually(&self, what: &str, done: impl FnMut() -> Result<bool>) -> Result<()> {
         pair::wait(what, PATIENCE, done).with_context(|| self.pair.logs())

@@ -28,10 +28,11 @@ pub use settings::{DatabaseSettings, endpoint_options};
 
 use crate::decision::action::{DatabaseStep, RemoteStep, StepOutput, StepResult};
 use crate::decision::gtid::GtidState;
-use crate::io::binlog::Tail;
+use crate::io::binlog::{Bookmark, Tail};
 use connection::{Connection, kill_abandoned};
 use session::{Failure, Fields};
 use statement::{Statement, statement};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +57,8 @@ struct Memory {
     frozen_at: GtidState,
     tail: Option<Tail>,
     basename: Option<PathBuf>,
+    /// Newest last.
+    bookmarks: VecDeque<Bookmark>,
     /// apd itself started the replica threads of the present server run.
     started_replica: bool,
 }
@@ -138,6 +141,12 @@ impl Database {
     /// Path of the binary logs without their number, as learned while the server lived.
     pub fn binlog_basename(&self) -> Option<PathBuf> {
         self.remember(|memory| memory.basename.clone())
+    }
+
+    /// The latest place in the binary log, as seen while the server lived, before which `have` lacks nothing:
+    /// a rescue need not read what lies before.
+    pub fn bookmark(&self, have: &GtidState) -> Option<Bookmark> {
+        self.remember(|memory| memory.bookmarks.iter().rev().find(|mark| have.covers(&mark.state)).cloned())
     }
 
     fn remember<T>(&self, change: impl FnOnce(&mut Memory) -> T) -> T {

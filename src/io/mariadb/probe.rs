@@ -9,6 +9,7 @@ use super::statement::statement;
 use super::writes::read_only_value;
 use super::{Database, Positions};
 use crate::decision::event::{DatabaseReport, ReplicaReport};
+use crate::io::binlog::Bookmark;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,9 @@ use tokio::time::Instant;
 const READ_ONLY_ADMIN: u64 = 1 << 33;
 const SUPER: u64 = 1 << 15;
 
+/// How many of the last looks' places in the binary log are kept.
+const BOOKMARKS: usize = 16;
+
 /// What is kept from one look to the next.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
@@ -26,6 +30,8 @@ pub(super) struct Looks {
     disks: Option<Disks>,
     /// Connection on which the last look was made: another one may mean another run of the server.
     connection: u32,
+    /// Binary log file of the last look.
+    file: String,
     /// When the server was started, to about a second.
     started: Option<Instant>,
     /// `read_only` was not set when the server started.
@@ -46,11 +52,15 @@ impl Database {
         timeout: Duration,
     ) -> Result<DatabaseReport, Failure> {
         let until = Instant::now() + timeout;
+        let end = self.probe.ask(statement!("binlog_end"), until).await.unwrap_or_default();
         let rows = self.probe.ask(statement!("probe"), until).await?;
         let row = rows.first().cloned().unwrap_or_default();
         let positions = Positions::read(&row)?;
+        self.note_place(end.first(), &positions);
+        let file = end.first().map_or("", |end| end.text("file"));
         let replica = replica(&self.probe, until).await?;
-        self.notice_restart(looks, &row, replica.as_ref(), until).await?;
+        self.notice_restart(looks, &row, file, replica.as_ref(), until).await?;
+        looks.file = file.to_owned();
         self.notice_folders(looks, &row, timeout);
         let mut report = DatabaseReport {
             reachable: true,
@@ -97,11 +107,25 @@ impl Database {
         })
     }
 
+    /// Remembers where the binary log ended at the last looks.
+    fn note_place(&self, end: Option<&Fields>, positions: &Positions) {
+        let Some(offset) = end.and_then(|end| end.number("position")) else { return };
+        let file = end.map_or("", |end| end.text("file")).to_owned();
+        let mark = Bookmark { file, offset, state: positions.state.clone() };
+        self.remember(|memory| {
+            memory.bookmarks.push_back(mark);
+            while memory.bookmarks.len() > BOOKMARKS {
+                memory.bookmarks.pop_front();
+            }
+        });
+    }
+
     /// A new connection may mean a new run of the server: its uptime tells.
     async fn notice_restart(
         &self,
         looks: &mut Looks,
         row: &Fields,
+        file: &str,
         replica: Option<&Replica>,
         until: Instant,
     ) -> Result<(), Failure> {
@@ -115,9 +139,11 @@ impl Database {
         let origin = self.probe.ask(statement!("read_only_origin"), until).await?;
         let origin = origin.first().map_or("", |row| row.text("origin")).to_owned();
         let started = Instant::now().checked_sub(uptime).unwrap_or_else(Instant::now);
-        // Uptime counts whole seconds. Connections are numbered anew from each start.
+        // Uptime counts whole seconds. From each start on connections are numbered anew, and there is
+        // another binary log file.
+        let fresh = uptime < Duration::from_secs(5) && looks.file != file;
         let restarted = looks.started.is_some_and(|before| {
-            started > before + Duration::from_secs(2) || connection <= looks.connection
+            started > before + Duration::from_secs(2) || connection <= looks.connection || fresh
         });
         let first = looks.started.is_none();
         looks.connection = connection;
