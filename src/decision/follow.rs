@@ -173,8 +173,10 @@ impl Node {
     }
 
     fn fork_judged(&mut self, comparison: Comparison) {
+        // Newer than the last probe.
+        self.database.report.gtid = comparison.mine.clone();
         if !comparison.errant.is_empty() || comparison.own_notes == 0 {
-            self.follow.judged = Some(self.database.report.gtid.clone());
+            self.follow.judged = Some(comparison.mine);
             return;
         }
         self.tell(Why::info(
@@ -183,6 +185,7 @@ impl Node {
         ));
         self.follow.busy = true;
         self.follow.comparison = None;
+        self.database.report.gtid = comparison.common.clone();
         let step = Step::Database(DatabaseStep::ForgetOwnTail { common: comparison.common });
         self.start(step, Duration::from_secs(10), Purpose::Follow(FollowStep::Forget));
     }

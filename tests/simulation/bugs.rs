@@ -10,13 +10,13 @@ use apd::decision::words::Role;
 pub enum Bug {
     /// The takeover wait is not honoured: a `Released` that nobody sent reaches the standby.
     FalseRelease,
-    /// The lease is counted from the receipt of the acknowledgement.
-    LeaseFromReceipt,
+    /// `Close` says that it was done, and the gate stays open.
+    CloseLies,
     /// What was persisted is gone after a crash.
     EpochLost,
     /// `ForbidWrites` says that it was done and does nothing.
     ForgottenForbid,
-    /// The kernel's element does not end with the lease.
+    /// The kernel's element does not end with the lease (the one of the address does).
     GateStaysOpen,
     /// `Drain` says that all is applied while it is not.
     DrainLies,
@@ -27,7 +27,7 @@ pub enum Bug {
 /// All, with the number of seeds within which each is caught.
 pub const ALL: &[(Bug, u64)] = &[
     (Bug::FalseRelease, 50),
-    (Bug::LeaseFromReceipt, 2_000),
+    (Bug::CloseLies, 100),
     (Bug::EpochLost, 400),
     (Bug::ForgottenForbid, 400),
     (Bug::GateStaysOpen, 400),
