@@ -13,6 +13,9 @@ use super::words::{Epoch, Mode, Protection};
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// How long a takeover asks what the peer's living server has.
+const ASK_PEER: Duration = Duration::from_secs(3);
+
 /// On the way up.
 #[derive(Debug)]
 pub(super) struct TakingOver {
@@ -284,6 +287,8 @@ impl Node {
                 self.next_takeover_step();
             }
             (_, Ok(_)) => self.next_takeover_step(),
+            // This server or the path to the other may only be slow: asked again for a while.
+            (TakeoverStep::AskPeer, Err(_)) if timed_out && self.now < takeover.began + ASK_PEER => {}
             (TakeoverStep::AskPeer, Err(_)) => {
                 takeover.theirs = None;
                 self.next_takeover_step();

@@ -43,17 +43,18 @@ impl World {
     /// After everything that happens.
     pub fn look(&mut self) {
         let accepts = [self.accepts(0), self.accepts(1)];
-        if accepts == [true, true] {
+        // Two that answer for the address are one step from two that write.
+        if self.answers(0) && self.answers(1) {
             // Two that began in a partition end when they can hear each other again.
             if self.checkers.split && !self.round_trip(crate::network::Protocol::Peer) {
                 self.excuse_partition();
             }
             if self.now > self.checkers.partition_until && self.plan.partitions == 0 {
-                self.break_promise("S1: both nodes accept writes".into());
+                self.break_promise(format!("S1: both nodes answer for the address, writable: {accepts:?}"));
             } else {
                 self.checkers.split = true;
                 self.checkers.forked = true;
-                self.mark("two writers in a pure partition");
+                self.mark("two nodes serve in a pure partition");
             }
         } else {
             self.checkers.split = false;
