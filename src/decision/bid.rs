@@ -112,6 +112,9 @@ impl Node {
         }
         if cutting.is_none() && self.now >= self.bid_cuts_at() {
             self.set_cutting(true);
+            if self.settings.protection == Protection::Gateway {
+                self.act(Action::ProbeGateway);
+            }
             // A server that can be reached is fenced first, once the right is there: what it still sends counts.
             let early = self.database.report.replica.is_some() && !prepared.server_reachable;
             if early {

@@ -4,7 +4,9 @@
 //! start deletes the relay log and can hide a divergence behind "Yes/Yes" (reference: MariaDB, facts 1 and 4).
 
 use super::action::{Comparison, DatabaseStep, RemoteStep, Step, StepOutput, StepResult};
+use super::gtid::GtidState;
 use super::node::Node;
+use super::peer::PeerFacts;
 use super::phase::{Phase, Purpose, outcome};
 use super::time::Instant;
 use super::why::Why;
@@ -25,6 +27,8 @@ pub(super) struct FollowState {
     /// What keeps this node from following; shown as the reason of role `fault`.
     pub(super) problem: Option<String>,
     comparison: Option<Comparison>,
+    /// Where both servers have something that the other lacks: this node's state, as it was judged.
+    judged: Option<GtidState>,
     restarts: u64,
 }
 
@@ -38,6 +42,8 @@ impl FollowState {
 /// Steps of bringing the replica in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FollowStep {
+    /// Is what only this server has data, or nothing but notes of apd's own?
+    Judge,
     Compare,
     Forget,
     Follow,
@@ -116,7 +122,12 @@ impl Node {
             return;
         }
         match (step, outcome(result)) {
+            (FollowStep::Judge, Ok(StepOutput::Comparison(comparison))) => self.fork_judged(comparison),
+            // Unjudged it counts as data.
+            (FollowStep::Judge, _) => self.follow.judged = Some(self.database.report.gtid.clone()),
             (FollowStep::Compare, Ok(StepOutput::Comparison(comparison))) => self.follow_after(comparison),
+            // After a judgement there is nobody to follow yet.
+            (FollowStep::Forget, Ok(_)) if self.follow.comparison.is_none() => {}
             (FollowStep::Forget, Ok(_)) => self.start_following(),
             (FollowStep::Follow, Ok(_)) => {
                 let text = format!("following {}", self.settings.peer_name);
@@ -143,6 +154,40 @@ impl Node {
         } else {
             self.start_following();
         }
+    }
+
+    /// Whether it is known that what only this server has is data. A takeover that failed leaves its row in the
+    /// ledger: such notes must not win against writes that only the peer has.
+    pub(super) fn fork_is_judged(&mut self, facts: &PeerFacts) -> bool {
+        let mine = &self.database.report.gtid;
+        let forked = !mine.covers(&facts.gtid) && !facts.gtid.covers(mine) && facts.database_reachable;
+        if !forked || self.follow.judged.as_ref() == Some(mine) {
+            return true;
+        }
+        if !self.follow.busy {
+            self.follow.busy = true;
+            let step = Step::Remote(RemoteStep::Compare);
+            self.start(step, Duration::from_secs(2), Purpose::Follow(FollowStep::Judge));
+        }
+        false
+    }
+
+    fn fork_judged(&mut self, comparison: Comparison) {
+        // Newer than the last probe.
+        self.database.report.gtid = comparison.mine.clone();
+        if !comparison.errant.is_empty() || comparison.own_notes == 0 {
+            self.follow.judged = Some(comparison.mine);
+            return;
+        }
+        self.tell(Why::info(
+            "fork.notes",
+            "only notes of apd's own are here alone: the peer's data is newer",
+        ));
+        self.follow.busy = true;
+        self.follow.comparison = None;
+        self.database.report.gtid = comparison.common.clone();
+        let step = Step::Database(DatabaseStep::ForgetOwnTail { common: comparison.common });
+        self.start(step, Duration::from_secs(10), Purpose::Follow(FollowStep::Forget));
     }
 
     fn start_following(&mut self) {

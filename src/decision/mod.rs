@@ -9,6 +9,7 @@ mod active;
 mod bid;
 mod chores;
 mod commands;
+mod course;
 pub mod event;
 mod follow;
 pub mod gtid;

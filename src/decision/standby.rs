@@ -129,7 +129,8 @@ impl Node {
         let has_all = facts.database_reachable && self.database.report.gtid.covers(&facts.gtid);
         let may_instead = has_all || self.durable.eligible == Some(self.durable.epoch);
         match self.preferred(&facts) {
-            Preferred::Me => Some(Right::Contact),
+            Preferred::Me if self.fork_is_judged(&facts) => Some(Right::Contact),
+            Preferred::Me => None,
             Preferred::Peer if !peer_may && may_instead => Some(Right::Contact),
             Preferred::Peer if !peer_may => {
                 let text = format!("the peer has newer data and cannot serve: {}", facts.why);

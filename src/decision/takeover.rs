@@ -2,134 +2,19 @@
 
 use super::action::{Action, AddressStep, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
 use super::chores::{Active, Chore};
+pub(super) use super::course::{Prepared, Right, TAKE_OVER, TakeoverKind, TakeoverStep};
+use super::gtid::GtidState;
 use super::node::Node;
 use super::phase::{Cause, Phase, Purpose, outcome};
 use super::settings::OnUndrained;
 use super::time::Instant;
 use super::why::Why;
-use super::words::{Epoch, Mode};
+use super::words::{Epoch, Mode, Protection};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What gives the right to take over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Right {
-    /// The active granted it, and is silent.
-    Eligible,
-    /// The active granted it, and reported its gate closed.
-    Released,
-    /// This node's own durable solo record is at the newest known epoch.
-    Solo,
-    /// Mode standalone.
-    Standalone,
-    /// Both see each other, neither is active, and this node's data is the better.
-    Contact,
-    /// An operator forces it.
-    Operator,
-}
-
-impl Right {
-    pub(super) const fn code(self) -> &'static str {
-        match self {
-            Right::Eligible => "eligible",
-            Right::Released => "released",
-            Right::Solo => "solo",
-            Right::Standalone => "standalone",
-            Right::Contact => "contact",
-            Right::Operator => "operator",
-        }
-    }
-}
-
-/// How the takeover came about; decides which steps apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TakeoverKind {
-    /// After a bid.
-    Silence,
-    /// The peer closed its gate and said so.
-    Released,
-    /// In contact, neither active.
-    Contact,
-    /// Switchover that an operator asked for: the pair stays (ap, ap).
-    Planned,
-    /// Switchover that a failed check caused.
-    Handover,
-    /// `apctl failover --force` or `mode standalone`.
-    Forced,
-}
-
-impl TakeoverKind {
-    /// The pair becomes (maintenance, standalone).
-    const fn ends_standalone(self) -> bool {
-        matches!(
-            self,
-            TakeoverKind::Silence | TakeoverKind::Released | TakeoverKind::Handover | TakeoverKind::Forced
-        )
-    }
-    /// The lease rests on the solo record from the beginning. After a release it rests on the peer's
-    /// acknowledgement: a release that was long on its way must not open a second gate.
-    const fn solo_at_once(self) -> bool {
-        matches!(self, TakeoverKind::Silence | TakeoverKind::Handover | TakeoverKind::Forced)
-    }
-    /// Counts towards `max_failovers_per_hour`.
-    const fn automatic(self) -> bool {
-        matches!(self, TakeoverKind::Silence | TakeoverKind::Released | TakeoverKind::Handover)
-    }
-    /// The replica was already brought to the old active's last position.
-    const fn drained_before(self) -> bool {
-        matches!(self, TakeoverKind::Planned | TakeoverKind::Handover)
-    }
-}
-
-/// Steps of a takeover. The order is the promise; see DESIGN.md section 4, "Takeover".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TakeoverStep {
-    /// Epoch (and solo) on disk before any effect.
-    PersistEpoch,
-    /// Hold a lease: the peer's acknowledgement, or the solo record.
-    HoldLease,
-    /// Nothing from the old active any more.
-    CutStream,
-    /// All that was received is applied.
-    Drain,
-    /// The dead server's tail, from its disk.
-    FetchTail,
-    /// ... applied.
-    ApplyTail,
-    /// Frees the locks of a half-received transaction.
-    StopApplying,
-    /// The old active's server, if it can be reached.
-    FenceServer,
-    /// `read_only=0`, verified.
-    AllowWrites,
-    /// The ledger.
-    WriteEpoch,
-    /// Gate and address: clients.
-    OpenGate,
-}
-
-/// The order of effects.
-pub(super) const TAKE_OVER: &[TakeoverStep] = &[
-    TakeoverStep::PersistEpoch,
-    TakeoverStep::HoldLease,
-    TakeoverStep::FenceServer,
-    TakeoverStep::CutStream,
-    TakeoverStep::Drain,
-    TakeoverStep::FetchTail,
-    TakeoverStep::StopApplying,
-    TakeoverStep::ApplyTail,
-    TakeoverStep::AllowWrites,
-    TakeoverStep::WriteEpoch,
-    TakeoverStep::OpenGate,
-];
-
-/// What a bid has done before the right is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Prepared {
-    pub(super) stopped: bool,
-    /// The old active's server answers from here: it must be fenced.
-    pub(super) server_reachable: bool,
-}
+/// How long a takeover asks what the peer's living server has.
+const ASK_PEER: Duration = Duration::from_secs(3);
 
 /// On the way up.
 #[derive(Debug)]
@@ -141,6 +26,8 @@ pub(super) struct TakingOver {
     pub(super) operation: Option<u64>,
     prepared: Prepared,
     tail: bool,
+    /// What the peer's living server has.
+    theirs: Option<GtidState>,
     run: u64,
     next: usize,
     waiting: bool,
@@ -203,6 +90,7 @@ impl Node {
             operation,
             prepared,
             tail: tail && kind == TakeoverKind::Released,
+            theirs: None,
             run,
             next: 0,
             waiting: false,
@@ -222,6 +110,10 @@ impl Node {
             self.fail_takeover(cause, text);
             return;
         }
+        if self.cut_off_in_takeover() {
+            self.step_down(Cause::Isolated, "no gateway target answers any more".into());
+            return;
+        }
         while let Phase::TakingOver(takeover) = &self.phase {
             if takeover.waiting {
                 return;
@@ -234,6 +126,16 @@ impl Node {
                 return;
             }
         }
+    }
+
+    /// At `gateway` a takeover in silence goes on only while the targets answer.
+    fn cut_off_in_takeover(&self) -> bool {
+        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        takeover.kind == TakeoverKind::Silence
+            && self.settings.protection == Protection::Gateway
+            && self.mode.mode != Mode::Standalone
+            && !self.contact()
+            && self.targets_silent()
     }
 
     /// Begins one step, or passes over it; false: it must be waited for.
@@ -253,6 +155,13 @@ impl Node {
                 return false;
             }
             TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
+            TakeoverStep::AskPeer if drain && applying && self.peer_server_lives() => {
+                Some((Step::Remote(RemoteStep::Compare), second))
+            }
+            TakeoverStep::CatchUp if takeover.theirs.is_some() => {
+                let position = takeover.theirs.clone().unwrap_or_default();
+                Some((Step::Database(DatabaseStep::WaitFor { position }), self.settings.drain_timeout))
+            }
             TakeoverStep::CutStream if drain => Some((Step::Address(AddressStep::CutStream), second)),
             // Also after a bid that drained: until the cut the stream went on.
             TakeoverStep::Drain if drain => {
@@ -345,6 +254,7 @@ impl Node {
     }
 
     pub(super) fn on_takeover_step(&mut self, run: u64, result: StepResult) {
+        let relay_may_go = self.relay_may_go();
         let Phase::TakingOver(takeover) = &mut self.phase else { return };
         if takeover.run != run {
             return;
@@ -376,12 +286,38 @@ impl Node {
                 self.gate.state.address_held = self.settings.has_address;
                 self.next_takeover_step();
             }
+            (TakeoverStep::AskPeer, Ok(StepOutput::Comparison(comparison))) => {
+                takeover.theirs = Some(comparison.theirs);
+                self.next_takeover_step();
+            }
             (_, Ok(_)) => self.next_takeover_step(),
+            // This server or the path to the other may only be slow: asked again for a while.
+            (TakeoverStep::AskPeer, Err(_)) if timed_out && self.now < takeover.began + ASK_PEER => {}
+            (TakeoverStep::AskPeer, Err(_)) => {
+                takeover.theirs = None;
+                self.next_takeover_step();
+            }
+            (TakeoverStep::CatchUp, Err(text)) if timed_out => {
+                // Asked again, because the peer's server may be gone by now.
+                takeover.next -= 1;
+                self.on_undrained(&format!("the peer's server has more: {text}"), true);
+            }
+            (TakeoverStep::CatchUp, Err(text)) => {
+                let text = format!("what only the peer's server has does not arrive: {text}");
+                self.tell(Why::error("takeover.behind", text));
+                self.next_takeover_step();
+            }
             (TakeoverStep::Drain, Err(_)) if takeover.prepared.stopped => {
                 // More arrived between the bid's drain and the cut. The receiving thread runs, so the relay log stands.
                 takeover.prepared.stopped = false;
                 let resume = Step::Database(DatabaseStep::ResumeApplying);
                 self.start(resume, Duration::from_secs(2), Purpose::Undo(Lane::Database));
+            }
+            (TakeoverStep::Drain, Err(text)) if !timed_out && relay_may_go => {
+                let text =
+                    format!("the relay log is left behind, the peer or the operator stands for it: {text}");
+                self.tell(Why::warning("takeover.relay_left", text));
+                self.next_takeover_step();
             }
             (TakeoverStep::Drain, Err(text)) => self.on_undrained(&text, timed_out),
             (TakeoverStep::FetchTail, Err(text)) | (TakeoverStep::ApplyTail, Err(text)) => {
@@ -404,6 +340,25 @@ impl Node {
         }
     }
 
+    /// The peer's server answers and may have what has not arrived here.
+    fn peer_server_lives(&self) -> bool {
+        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        match takeover.kind {
+            TakeoverKind::Released | TakeoverKind::Contact => {
+                self.fresh_facts().is_some_and(|facts| facts.database_reachable)
+            }
+            TakeoverKind::Silence => takeover.prepared.server_reachable,
+            TakeoverKind::Planned | TakeoverKind::Handover | TakeoverKind::Forced => false,
+        }
+    }
+
+    /// A relay log that nothing applies any more: in contact the peer's server has all that it holds.
+    fn relay_may_go(&self) -> bool {
+        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        let peer_has_it = self.fresh_facts().is_some_and(|facts| facts.database_reachable);
+        takeover.kind == TakeoverKind::Forced || (takeover.kind == TakeoverKind::Contact && peer_has_it)
+    }
+
     /// Someone serves: a takeover that has not opened yet ends.
     pub(super) fn takeover_meets_life(&mut self, what: &str) {
         let Phase::TakingOver(takeover) = &self.phase else { return };
@@ -422,6 +377,12 @@ impl Node {
             OnUndrained::Promote => {
                 let text = format!("promoted with an unapplied relay log: {text}");
                 self.tell(Why::error("takeover.undrained", text));
+                if let Phase::TakingOver(takeover) = &mut self.phase
+                    && takeover.theirs.take().is_some()
+                {
+                    // From the question before it: past the catching up.
+                    takeover.next += 1;
+                }
                 self.next_takeover_step();
             }
             OnUndrained::Wait | OnUndrained::Refuse => {

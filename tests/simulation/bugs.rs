@@ -10,29 +10,29 @@ use apd::decision::words::Role;
 pub enum Bug {
     /// The takeover wait is not honoured: a `Released` that nobody sent reaches the standby.
     FalseRelease,
-    /// The lease is counted from the receipt of the acknowledgement.
-    LeaseFromReceipt,
+    /// `Close` says that it was done, and the gate stays open.
+    CloseLies,
     /// What was persisted is gone after a crash.
     EpochLost,
     /// `ForbidWrites` says that it was done and does nothing.
     ForgottenForbid,
-    /// The kernel's element does not end with the lease.
+    /// The kernel's element does not end with the lease (the one of the address does).
     GateStaysOpen,
     /// `Drain` says that all is applied while it is not.
     DrainLies,
-    /// The commits that a freeze paused go on before the server is sealed.
+    /// A seal does not end the commits that the freeze paused: they are acknowledged later.
     FreezeLeaks,
 }
 
 /// All, with the number of seeds within which each is caught.
 pub const ALL: &[(Bug, u64)] = &[
     (Bug::FalseRelease, 50),
-    (Bug::LeaseFromReceipt, 2_000),
+    (Bug::CloseLies, 1_000),
     (Bug::EpochLost, 400),
     (Bug::ForgottenForbid, 400),
-    (Bug::GateStaysOpen, 50),
+    (Bug::GateStaysOpen, 400),
     (Bug::DrainLies, 400),
-    (Bug::FreezeLeaks, 100),
+    (Bug::FreezeLeaks, 400),
 ];
 
 impl World {

@@ -13,6 +13,8 @@ pub struct Checkers {
     pub excused: BTreeSet<u32>,
     newest: Epoch,
     unwritable_since: [Option<u64>; 2],
+    /// Both served in a partition: one of them loses what it took.
+    pub forked: bool,
     /// Two writers that began in a pure partition.
     split: bool,
     /// Until when a pure partition, or what it leaves, excuses two writers.
@@ -41,16 +43,18 @@ impl World {
     /// After everything that happens.
     pub fn look(&mut self) {
         let accepts = [self.accepts(0), self.accepts(1)];
-        if accepts == [true, true] {
+        // Two that answer for the address are one step from two that write.
+        if self.answers(0) && self.answers(1) {
             // Two that began in a partition end when they can hear each other again.
             if self.checkers.split && !self.round_trip(crate::network::Protocol::Peer) {
                 self.excuse_partition();
             }
             if self.now > self.checkers.partition_until && self.plan.partitions == 0 {
-                self.break_promise("S1: both nodes accept writes".into());
+                self.break_promise(format!("S1: both nodes answer for the address, writable: {accepts:?}"));
             } else {
                 self.checkers.split = true;
-                self.mark("two writers in a pure partition");
+                self.checkers.forked = true;
+                self.mark("two nodes serve in a pure partition");
             }
         } else {
             self.checkers.split = false;
@@ -121,7 +125,7 @@ impl World {
         let bound = 3_000 * MS + 4 * Self::nanos(self.hosts[host].settings.lease);
         let reached = self.checkers.reached_since[host].is_some_and(|since| self.now > since + bound);
         let contact = self.round_trip(crate::network::Protocol::Peer) && self.plan.partitions == 0;
-        if to_be_had > 0 && reached && contact && !promotes && !self.judge.forced() {
+        if to_be_had > 0 && reached && contact && !promotes && !self.checkers.forked && !self.judge.forced() {
             self.break_promise(format!(
                 "S5: db{} opens without {to_be_had} acknowledged writes that the other server has",
                 host + 1

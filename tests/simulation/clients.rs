@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    fn commit_write(&mut self, host: usize, id: u32) {
+    pub fn commit_write(&mut self, host: usize, id: u32) {
         self.hosts[host].server.commit(Content::Data(id));
         self.clients.acknowledged.push(id);
         self.committed(host);

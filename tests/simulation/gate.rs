@@ -104,9 +104,12 @@ impl World {
             }
             ToGate::Renew { epoch, end } => self.gate_renews(host, epoch, end),
             ToGate::Close { run, ticket } => {
+                let lies = self.bug == Some(Bug::CloseLies);
                 let gate = &mut self.hosts[host].gate;
-                (gate.lease, gate.element, gate.address) = (None, 0, false);
-                gate.serial += 1;
+                if !lies {
+                    (gate.lease, gate.element, gate.address) = (None, 0, false);
+                    gate.serial += 1;
+                }
                 self.trace(|| format!("db{} gate closed", host + 1));
                 self.gate_answers(host, run, ticket, Ok(()));
             }

@@ -1,7 +1,6 @@
 //! One host: its clock, its server and gate, and the daemon that runs the decision core as
 //! `src/driver/pair.rs` does: one event, all actions, then the next deadline.
 
-use crate::bugs::Bug;
 use crate::database::{Frozen, Server};
 use crate::gate::{Gate, ToGate};
 use crate::lanes::Lane;
@@ -11,7 +10,6 @@ use crate::world::{Happening, MS, World};
 use apd::decision::action::{Action, AddressStep, Answer, DurableFacts, Step, Ticket};
 use apd::decision::event::{DatabaseReport, Event, Found, LinkReport, ModeReading};
 use apd::decision::node::Node;
-use apd::decision::peer::PeerMessage;
 use apd::decision::settings::Settings;
 use apd::decision::time::Instant;
 use apd::decision::why::{Severity, Why};
@@ -240,16 +238,11 @@ impl World {
     }
 
     /// One event, all actions, the next deadline.
-    pub fn deliver(&mut self, host: usize, run: u64, mut event: Event) {
+    pub fn deliver(&mut self, host: usize, run: u64, event: Event) {
         if !self.running(host, run) {
             return;
         }
         let now = self.local(host);
-        if self.bug == Some(Bug::LeaseFromReceipt)
-            && let Event::Peer(PeerMessage::Acknowledge(acknowledge)) = &mut event
-        {
-            acknowledge.sent = now;
-        }
         let Some(daemon) = self.hosts[host].daemon.as_mut() else { return };
         if daemon.paused {
             daemon.inbox.push_back(event);

@@ -76,7 +76,7 @@ impl World {
         };
         let (here, other) = (&self.hosts[active], &self.hosts[1 - active]);
         let follows = other.server.replica.as_ref().is_some_and(|replica| {
-            replica.connected && replica.applying && replica.error.is_empty() && replica.relay.is_empty()
+            replica.connected && replica.applying && replica.error.is_empty() && replica.relay.len() < 20
         });
         let modes = here.mode == Mode::Ap && other.mode == Mode::Ap;
         if follows && modes && other.server.read_only { Pair::Whole(active) } else { Pair::Alone(active) }
@@ -107,6 +107,7 @@ impl World {
     pub fn judge(&mut self) {
         self.at(100 * MS, Happening::Judge);
         let pair = self.pair();
+        self.checkers.forked &= !matches!(pair, Pair::Whole(_));
         match self.judge.stage {
             Stage::Boot => {
                 if self.settled(matches!(pair, Pair::Whole(_))) {

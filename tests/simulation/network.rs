@@ -112,7 +112,10 @@ impl World {
     pub fn answers_arp(&mut self, asker: usize) -> bool {
         let other = 1 - asker;
         let reached = self.round_trip(Protocol::Arp) && !self.lost(asker) && !self.lost(other);
-        reached && self.hosts[other].gate.answers(self.now)
+        let gate = &self.hosts[other].gate;
+        let over = gate.lease.is_none_or(|(_, end)| end <= self.local(other));
+        let silenced = self.bug == Some(Bug::GateStaysOpen) && over;
+        reached && gate.answers(self.now) && !silenced
     }
 
     pub fn send_peer(&mut self, from: usize, message: PeerMessage) {

@@ -138,10 +138,11 @@ impl World {
             return failed("nothing is frozen");
         }
         self.hush(host, true);
-        if self.bug == Some(Bug::FreezeLeaks) {
-            self.stage_ended(host);
-        }
+        let paused = std::mem::take(&mut self.hosts[host].server.waiting);
         self.forbid(host);
+        if self.bug == Some(Bug::FreezeLeaks) {
+            self.hosts[host].server.waiting = paused;
+        }
         self.hosts[host].server.frozen = Frozen::No;
         ok(StepOutput::Position(before))
     }
@@ -160,6 +161,10 @@ impl World {
     }
 
     fn follow(&mut self, host: usize, position: Option<&GtidState>, own_tail_lost: bool) -> Tried {
+        for id in std::mem::take(&mut self.hosts[host].server.waiting) {
+            // Only what a seal did not kill is still here.
+            self.commit_write(host, id);
+        }
         let server = &mut self.hosts[host].server;
         if !server.read_only {
             return failed("a server that takes writes must not follow");

@@ -159,7 +159,9 @@ impl World {
                 here.server.receive(&there.server);
             }
         }
-        if self.hosts[to].server.up() && self.hosts[to].slow_apply == 0 {
+        // A drain that lies shows only where something waits.
+        let lags = self.hosts[to].slow_apply > 0 || self.bug == Some(crate::bugs::Bug::DrainLies);
+        if self.hosts[to].server.up() && !lags {
             self.hosts[to].server.apply(usize::MAX);
         }
     }
