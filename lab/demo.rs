@@ -63,8 +63,9 @@ fn perform(tools: &Tools) -> Result<Ending> {
 
     pair.power_on(active)?;
     let returned = || pair.nodes[active].machine();
-    wait("the old active is back in maintenance", PATIENCE, || {
-        Ok(status(tools, returned()?).is_ok_and(|status| status["node"]["mode"] == "maintenance"))
+    wait("the old active is back in maintenance and hears its peer", PATIENCE, || {
+        let Ok(status) = status(tools, returned()?) else { return Ok(false) };
+        Ok(status["node"]["mode"] == "maintenance" && status["peer"]["connected"] == true)
     })?;
     say(began, &format!("{old} has its power back and stays in maintenance: its newer peer is standalone"));
     let (code, text) = apctl_code(tools, returned()?, &["rejoin", "--yes"])?;
@@ -86,6 +87,7 @@ fn perform(tools: &Tools) -> Result<Ending> {
             "apctl switchover: {old} is active again; the client waited {sql} ms over SQL, {api} ms over the API"
         ),
     );
+    pair.wait_redundant(PATIENCE)?;
     show(&apctl(tools, pair.nodes[active].machine()?, &["status"])?);
 
     pair.stop_writers()?;

@@ -61,7 +61,8 @@ fn failover(pair: &mut Pair) -> Result<u64> {
     Fault::ApiKill.heal(pair, active)?;
     let hit = pair.nodes[active].machine()?;
     wait("the loser is in maintenance", PATIENCE, || {
-        Ok(status(&pair.tools, hit).is_ok_and(|status| status["node"]["mode"] == "maintenance"))
+        let Ok(status) = status(&pair.tools, hit) else { return Ok(false) };
+        Ok(status["node"]["mode"] == "maintenance" && status["peer"]["connected"] == true)
     })?;
     apctl(&pair.tools, hit, &["rejoin", "--yes"])?;
     pair.wait_redundant(PATIENCE)?;

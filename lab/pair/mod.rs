@@ -340,14 +340,26 @@ impl Pair {
         wait(&format!("{name} serves the client"), limit, || Ok(self.serving()? == Some(index)))
     }
 
-    /// Waits until the node that does not serve follows the other one.
+    /// Waits until the node that does not serve follows the other one and, with `apd`, may take over.
     pub fn wait_redundant(&self, limit: Duration) -> Result<()> {
-        wait("the standby follows", limit, || {
+        wait("the standby follows and may take over", limit, || {
             let Some(active) = self.serving()? else { return Ok(false) };
-            let fields = server::replica(self.nodes[1 - active].machine()?)?;
-            Ok(["Slave_IO_Running", "Slave_SQL_Running"]
-                .iter()
-                .all(|name| fields.get(*name).is_some_and(|state| state == "Yes")))
+            let standby = self.nodes[1 - active].machine()?;
+            let fields = server::replica(standby)?;
+            let runs = |name: &str| fields.get(name).is_some_and(|state| state == "Yes");
+            if !runs("Slave_IO_Running") || !runs("Slave_SQL_Running") {
+                return Ok(false);
+            }
+            if !self.setup.is_apd() {
+                return Ok(true);
+            }
+            let (told, heard) = (
+                setup::status(&self.tools, standby)?,
+                setup::status(&self.tools, self.nodes[active].machine()?)?,
+            );
+            Ok(told["node"]["role"] == "standby"
+                && told["node"]["eligible"] == true
+                && heard["peer"]["role"] == "standby")
         })
     }
 

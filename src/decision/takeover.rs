@@ -80,6 +80,7 @@ impl Node {
         self.durable.solo = kind.solo_at_once().then_some(epoch);
         self.lease.forget();
         self.untell("life");
+        self.untell("life.stream");
         self.untell("blocked");
         let run = self.next_operation();
         self.phase = Phase::TakingOver(TakingOver {
@@ -223,14 +224,12 @@ impl Node {
             if self.now >= began + patience {
                 self.fail_takeover(Cause::TakeoverFailed, "the peer did not grant a lease".into());
             }
-        } else if !self.contact() && self.now >= self.bid_ends_at() {
-            if self.may_go_solo() {
-                self.durable.solo = Some(epoch);
-                if let Phase::TakingOver(takeover) = &mut self.phase {
-                    takeover.next = 0;
-                }
-                return true;
+        } else if !self.contact() && self.now >= self.bid_ends_at() && self.may_go_solo() {
+            self.durable.solo = Some(epoch);
+            if let Phase::TakingOver(takeover) = &mut self.phase {
+                takeover.next = 0;
             }
+            return true;
         }
         false
     }
@@ -266,6 +265,11 @@ impl Node {
         match (step, outcome(result)) {
             (TakeoverStep::PersistEpoch, Ok(_)) => {
                 takeover.recorded = true;
+                self.next_takeover_step();
+            }
+            (TakeoverStep::Drain, Ok(StepOutput::Position(applied))) => {
+                // The last report is older than the drain; what is fetched next must begin exactly here.
+                self.database.report.gtid = self.database.report.gtid.union(&applied);
                 self.next_takeover_step();
             }
             (TakeoverStep::FetchTail, Ok(StepOutput::Tail { transactions: 0 })) => {

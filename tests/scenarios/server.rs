@@ -181,6 +181,9 @@ impl Server {
         let done = StepResult::Ok(StepOutput::Done);
         match step {
             DatabaseStep::Drain => {
+                if !self.relay.is_empty() && !self.replica.is_some_and(|replica| replica.applying) {
+                    return StepResult::Failed("the applying thread does not run".into());
+                }
                 self.apply();
                 return StepResult::Ok(StepOutput::Position(self.gtid().position()));
             }

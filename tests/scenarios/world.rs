@@ -1,9 +1,13 @@
-//! The world of a story: two hosts, what lies between them, clients who write, and time that jumps from one
-//! happening to the next.
+//! The world of a story: two hosts, what lies between them, and time that jumps from one happening to the next.
+
+#[path = "clients.rs"]
+mod clients;
+#[path = "words.rs"]
+mod words;
 
 use super::host::{Host, Queued, gives_way, step_text};
 use super::server::{Life, Replica};
-use apd::decision::action::{Action, Answer, RemoteStep, Step, StepOutput, StepResult, Ticket};
+use apd::decision::action::{Action, RemoteStep, Step, StepOutput, StepResult, Ticket};
 use apd::decision::event::{Advert, CheckReport, Event, GateReport, LinkReport};
 use apd::decision::gtid::Gtid;
 use apd::decision::peer::PeerMessage;
@@ -13,6 +17,7 @@ use apd::decision::words::{Epoch, NodeId};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
+use words::{answer_text, message_text};
 
 /// A message on the wire.
 const LATENCY: Duration = Duration::from_millis(1);
@@ -170,13 +175,11 @@ impl World {
             Coming::Event(of, event) if of == run => self.deliver(host, event),
             Coming::StepEnds(of, ticket, result) if of == run => self.step_ends(host, ticket, result),
             Coming::Probe(of) if of == run => self.probe(host),
-            Coming::HeartbeatRow(of) if of == run => {
-                if self.hosts[host].heartbeat_epoch.is_some() {
-                    if self.hosts[host].server.writable() {
-                        self.hosts[host].server.write(true);
-                    }
-                    self.after(self.hosts[host].settings.lease / 2, host, Coming::HeartbeatRow(run));
+            Coming::HeartbeatRow(of) if of == run && self.hosts[host].heartbeat_epoch.is_some() => {
+                if self.hosts[host].server.writable() {
+                    self.hosts[host].server.write(true);
                 }
+                self.after(self.hosts[host].settings.lease / 2, host, Coming::HeartbeatRow(run));
             }
             Coming::LookForLife(of) if of == run && self.hosts[host].watching => {
                 let other = &self.hosts[1 - host];
@@ -311,6 +314,10 @@ impl World {
         while let Some(action) = node.poll_action() {
             actions.push(action);
         }
+        // A deadline that has passed would make the loop spin; one that is far away would make heartbeats late.
+        let (next, heartbeat) = (node.next_deadline(), self.hosts[host].settings.heartbeat);
+        assert!(node.is_done() || next > now, "a deadline in the past");
+        assert!(node.is_done() || next <= now + heartbeat, "a deadline beyond the next heartbeat");
         for action in actions {
             self.act(host, action);
         }
@@ -483,130 +490,8 @@ impl World {
         );
         self.look_who_serves();
     }
-
-    fn replicate(&mut self) {
-        let connected = self.stream_between();
-        for host in 0..2 {
-            let [first, second] = &mut self.hosts;
-            let (mine, peer) = if host == 0 { (first, &*second) } else { (second, &*first) };
-            let fresh = mine.server.replicate(&peer.server, connected);
-            if fresh && self.hosts[host].watching {
-                self.deliver(host, Event::StreamAlive);
-            }
-        }
-    }
-
-    fn clients_write(&mut self) {
-        for host in self.serving() {
-            if !self.hosts[host].server.frozen {
-                let gtid = self.hosts[host].server.write(false);
-                self.accepted.push(gtid);
-            }
-        }
-    }
-
-    /// Writes that clients were promised and that replication had no time to bring over.
-    pub fn write_unsent(&mut self, count: u64) {
-        for host in self.serving() {
-            for _ in 0..count {
-                let gtid = self.hosts[host].server.write(false);
-                self.hosts[host].server.unsent.push(gtid);
-                self.accepted.push(gtid);
-            }
-        }
-    }
-
-    fn serving(&self) -> Vec<usize> {
-        (0..2).filter(|host| self.hosts[*host].serves()).collect()
-    }
-
-    fn look_who_serves(&mut self) {
-        let serving = self.serving();
-        if serving == self.served_by {
-            return;
-        }
-        let names: Vec<&str> = serving.iter().map(|host| self.hosts[*host].name.as_str()).collect();
-        let text = match (names.as_slice(), self.unserved_since) {
-            ([], _) => "nobody serves".to_owned(),
-            ([one], Some(since)) if self.ever_served => {
-                format!("{one} serves, after {} ms without", self.now.since(since).as_millis())
-            }
-            ([one], _) => format!("{one} serves"),
-            _ => "BOTH SERVE".to_owned(),
-        };
-        self.unserved_since = if serving.is_empty() { self.unserved_since.or(Some(self.now)) } else { None };
-        self.ever_served |= !serving.is_empty();
-        self.served_by = serving;
-        self.say("CLIENTS", &text);
-    }
-
-    /// The pair as an operator sees it, and what became of the clients' writes.
-    pub fn status(&mut self) {
-        for host in 0..2 {
-            let name = self.hosts[host].name.clone();
-            let text = match &self.hosts[host].node {
-                None if !self.hosts[host].powered => "off".to_owned(),
-                None => "no daemon".to_owned(),
-                Some(node) => {
-                    let view = node.view();
-                    let follows =
-                        view.database.replica.is_some_and(|replica| replica.receiving && replica.applying);
-                    let words = [
-                        (view.serving, "serves"),
-                        (follows, "follows"),
-                        (view.eligible.is_some(), "eligible"),
-                    ];
-                    let words: Vec<&str> =
-                        words.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect();
-                    let (role, mode, epoch) = (view.role, view.mode, view.epoch);
-                    format!("= {role}, mode {mode}, epoch {epoch}, {}", words.join(", "))
-                }
-            };
-            self.say(&name, text.trim_end_matches(", "));
-        }
-        let lost = |gtid: &&Gtid| {
-            let serving = self.serving();
-            !serving.iter().any(|host| self.hosts[*host].server.has(**gtid))
-        };
-        let (accepted, lost) = (self.accepted.len(), self.accepted.iter().filter(lost).count());
-        let text = match (self.serving().is_empty(), lost) {
-            (true, _) => format!("= {accepted} writes were accepted; nobody serves now"),
-            (false, 0) => "= every accepted write is there".to_owned(),
-            (false, lost) => format!("= {lost} accepted writes are LOST"),
-        };
-        self.say("CLIENTS", &text);
-    }
 }
 
 fn needs_peer(step: &Step) -> bool {
     matches!(step, Step::Database(apd::decision::action::DatabaseStep::WaitFor { .. }))
-}
-
-fn answer_text(answer: &Answer) -> String {
-    match answer {
-        Answer::Progress(text) => format!("... {text}"),
-        Answer::Done(text) => format!("done: {text}"),
-        Answer::Degraded(text) => format!("done but degraded: {text}"),
-        Answer::Already(text) => format!("already so: {text}"),
-        Answer::Refused { code, reason, remedy } => format!("refused ({code}): {reason} [{remedy}]"),
-        Answer::Failed(text) => format!("failed: {text}"),
-        Answer::PeerUnreachable(text) => format!("peer unreachable: {text}"),
-    }
-}
-
-/// A message of a conversation, without its numbers.
-fn message_text(message: &PeerMessage) -> String {
-    let kind = |text: String| text.chars().take_while(char::is_ascii_alphanumeric).collect::<String>();
-    match message {
-        PeerMessage::Eligible { epoch, granted } => {
-            format!("eligible in epoch {epoch}: {}", if *granted { "yes" } else { "no" })
-        }
-        PeerMessage::Released(released) => {
-            let tail = if released.tail { ", its tail can be fetched" } else { "" };
-            format!("released epoch {} ({}{tail})", released.epoch, released.reason)
-        }
-        PeerMessage::Switchover(part) => format!("switchover: {}", kind(format!("{part:?}"))),
-        PeerMessage::Rejoin(part) => format!("rejoin: {}", kind(format!("{part:?}"))),
-        PeerMessage::Heartbeat(_) | PeerMessage::Acknowledge(_) => String::new(),
-    }
 }

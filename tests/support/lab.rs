@@ -50,7 +50,6 @@ impl Lab {
         lab.pair.start_writers()?;
         lab.pair.wait_serving(PATIENCE).with_context(|| lab.pair.logs())?;
         lab.pair.wait_redundant(PATIENCE).with_context(|| lab.pair.logs())?;
-        lab.wait_eligible().with_context(|| lab.pair.logs())?;
         Ok(lab)
     }
 
@@ -65,17 +64,6 @@ impl Lab {
         let pair = Pair::build(&tools, &Plan { configuration, ..Plan::new(Setup::ApdDefault) })?;
         pair.prepare().with_context(|| pair.logs())?;
         Ok(Self { pair, began_ns: now_ns(), _alone: alone })
-    }
-
-    /// The standby must know that it may take over before a fault is worth anything.
-    fn wait_eligible(&self) -> Result<()> {
-        let active = self.active()?;
-        self.eventually("the standby is known to the active", || {
-            let standby = self.status(1 - active)?;
-            Ok(self.status(active)?["peer"]["role"] == "standby"
-                && standby["node"]["role"] == "standby"
-                && standby["node"]["eligible"] != false)
-        })
     }
 
     /// Who serves the client now.
@@ -245,6 +233,10 @@ impl Lab {
     /// Brings the pair back to (ap, ap) from the node that is in maintenance.
     pub fn rejoin(&self, index: usize) -> Result<()> {
         self.wait_mode(index, "maintenance")?;
+        self.eventually(
+            "the nodes hear each other",
+            || Ok(self.status(index)?["peer"]["connected"] == true),
+        )?;
         self.apctl(index, &["rejoin", "--yes"]).with_context(|| self.pair.logs())?;
         (0..2).try_for_each(|node| self.wait_mode(node, "ap"))?;
         self.pair.wait_redundant(PATIENCE).with_context(|| self.pair.logs())

@@ -1,0 +1,104 @@
+//! What the gate process and the database watcher report: noted, and said where an operator should know.
+
+use super::action::Action;
+use super::event::{DatabaseReport, GateReport, LinkReport};
+use super::node::Node;
+use super::why::Why;
+use std::time::Duration;
+
+impl Node {
+    pub(super) fn on_gate(&mut self, report: GateReport) {
+        match report {
+            GateReport::Connected(state) => {
+                self.gate.connected = true;
+                self.gate.state = state;
+                self.untell("gate");
+            }
+            GateReport::Disconnected => {
+                self.gate.connected = false;
+                self.tell_once(
+                    "gate",
+                    Why::error(
+                        "gate.gone",
+                        "the gate process is gone; the kernel closes the gate at lease end",
+                    ),
+                );
+            }
+            GateReport::LeaseLost { epoch, reason } => {
+                self.gate.state.open = false;
+                self.gate.state.address_held = false;
+                self.tell(Why::error("lease.lost", format!("the lease of epoch {epoch} is lost: {reason}")));
+            }
+            GateReport::AddressRestored { address } => {
+                self.act(Action::Announce);
+                self.tell(Why::warning(
+                    "address.restored",
+                    format!("{address} was deleted by someone else and is back"),
+                ));
+            }
+            GateReport::AddressRemoved { address } => self.tell(Why::warning(
+                "address.removed",
+                format!("{address} was on the interface of a node that is not active and was removed"),
+            )),
+            GateReport::TablesReinstalled => self.tell(
+                Why::error("gate.flushed", "someone flushed the nftables rules of the gate; they are back")
+                    .resolved_by("keep `table inet apd` out of what reloads the firewall"),
+            ),
+            GateReport::Degraded { reason } => {
+                self.gate.degraded = Some(reason.clone());
+                self.tell_once("gate.degraded", Why::warning("gate.degraded", reason));
+            }
+        }
+    }
+
+    pub(super) fn on_link(&mut self, report: LinkReport) {
+        let was_down = self.link.as_ref().is_some_and(|(link, _)| !link.usable);
+        if was_down && report.usable {
+            self.listen_anew();
+        }
+        self.link = Some((report, self.now));
+    }
+
+    /// A node that heard nothing because it was cut off has heard nothing yet: it listens as after a start.
+    pub(super) fn listen_anew(&mut self) {
+        let settings = self.settings.clone();
+        self.wait.sign_of_life(&settings, settings.lease, settings.advert_interval, self.now);
+    }
+
+    pub(super) fn on_database(&mut self, report: DatabaseReport) {
+        let healthy = report.reachable && report.write_stalled.is_none();
+        let before = self.database.verdict.healthy();
+        self.database.verdict.take(healthy, report.dead);
+        self.database.earlier_position = std::mem::take(&mut self.database.report.binlog_position);
+        self.database.report = report;
+        self.database.at = Some(self.now);
+        let after = self.database.verdict.healthy();
+        if before != after {
+            self.database.unhealthy_since = (after == Some(false)).then_some(self.now);
+            let detail = self.database.report.detail.clone();
+            self.tell(match after {
+                Some(false) => {
+                    Why::error("database.unhealthy", format!("the database is not healthy: {detail}"))
+                }
+                _ => Why::info("database.healthy", "the database answers"),
+            });
+        }
+        let privileged = self.database.report.privileged_clients.join(", ");
+        if privileged.is_empty() {
+            // Sessions come and go: what is quiet for a while is said anew when it comes again.
+            if self.database.privileged_at.is_none_or(|at| self.now >= at + Duration::from_secs(600)) {
+                self.untell("database.privileged");
+            }
+        } else {
+            self.database.privileged_at = Some(self.now);
+            self.tell_once(
+                "database.privileged",
+                Why::warning(
+                    "database.privileged",
+                    format!("accounts that bypass read_only are in use by clients: {privileged}"),
+                )
+                .resolved_by("revoke READ_ONLY ADMIN and SUPER from them"),
+            );
+        }
+    }
+}
