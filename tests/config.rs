@@ -156,7 +156,7 @@ fn entries_of_check_merge_by_name() {
     let [api, web] = config.checks.as_slice() else { panic!("{:?}", config.checks) };
     assert_eq!(
         (api.timing.interval, api.timing.timeout),
-        (Duration::from_millis(20), Duration::from_millis(20))
+        (Duration::from_millis(20), Duration::from_millis(500))
     );
     assert_eq!((api.timing.fall, api.weight, api.on_active, api.on_standby), (7, -20, true, false));
     assert_eq!(config.mariadb_check.fall, 5);

@@ -85,6 +85,7 @@ impl Node {
         let Phase::Active(active) = &self.phase else { return };
         let (recorded, recording) = (active.solo_recorded, active.solo_recording);
         if !silent && self.mode.mode != Mode::Standalone {
+            self.untell("solo");
             return;
         }
         if silent && self.settings.protection == Protection::Gateway && self.mode.mode != Mode::Standalone {
@@ -97,7 +98,8 @@ impl Node {
             }
             self.persist(Purpose::Solo);
             if self.mode.mode != Mode::Standalone {
-                self.tell(Why::warning("solo", "the peer no longer acknowledges: this node goes on alone"));
+                let why = Why::warning("solo", "the peer no longer acknowledges: this node goes on alone");
+                self.tell_once("solo", why);
             }
         }
     }
@@ -206,13 +208,14 @@ impl Node {
     /// Grants the standby the right to bid while it is caught up; revokes it when it is not.
     fn grant_eligibility(&mut self) {
         let epoch = self.durable.epoch;
+        let behind = self.peer_behind();
         let Some(facts) = self.fresh_facts() else { return };
         let caught_up = facts.replica_running
             && facts.database_reachable
             && facts.mode == Mode::Ap
             && facts.epoch == epoch
             && facts.role != Role::Active
-            && facts.gtid.reaches(&self.database.earlier_position);
+            && behind == 0;
         let knows = facts.eligible == Some(epoch);
         let in_maintenance = facts.mode != Mode::Ap;
         let stopped = !facts.replica_running;
@@ -273,19 +276,22 @@ impl Node {
         })
     }
 
-    /// An active whose API fails while its database is fine hands over; the last one standing stays.
-    fn give_up_if_unwell(&mut self) {
+    /// What makes the peer the better active, in words; `None`: nothing.
+    pub(super) fn reason_to_give_up(&self) -> Option<String> {
         let faults = self.checks.faults(true);
+        if !faults.is_empty() {
+            return Some(faults.join("; "));
+        }
         let peer_priority = self.peer.advert.map_or(self.settings.priority, |advert| advert.priority);
         let outweighed = self.checks.outweighed(self.settings.priority, peer_priority);
-        if faults.is_empty() && !outweighed {
+        outweighed.then(|| "the weights of failing checks make the peer the better active".into())
+    }
+
+    /// An active whose API fails while its database is fine hands over; the last one standing stays.
+    fn give_up_if_unwell(&mut self) {
+        let Some(text) = self.reason_to_give_up() else {
             self.untell("last_one");
             return;
-        }
-        let text = if faults.is_empty() {
-            "its weights make the peer the better active".into()
-        } else {
-            faults.join("; ")
         };
         if self.peer_can_serve() && self.now >= self.retry_at && !self.guarded() {
             self.begin_handover(Cause::Check, text, None);

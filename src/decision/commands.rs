@@ -97,7 +97,8 @@ impl Node {
                 let remedy = "apctl status; apctl rejoin if the peer is in maintenance";
                 return Some(refused("E_PEER_UNFIT", self.why_peer_cannot_serve(), remedy));
             }
-            if let Some(behind) = self.peer_behind() {
+            let behind = self.peer_behind();
+            if behind > 0 {
                 let reason = format!("the peer is {behind} transactions behind");
                 return Some(refused("E_LAG", reason, "wait until it has caught up"));
             }
@@ -133,13 +134,6 @@ impl Node {
         self.requests.insert(operation, id);
         self.send(PeerMessage::Switchover(Switchover::Request { operation, reason }));
         None
-    }
-
-    /// How far the peer is behind what this server had one probe ago; `None`: it has it.
-    fn peer_behind(&self) -> Option<u64> {
-        let facts = self.fresh_facts()?;
-        let behind = self.database.earlier_position.distance_from(&facts.gtid);
-        (behind > 0 && !facts.gtid.reaches(&self.database.earlier_position)).then_some(behind)
     }
 
     /// Answers the local operator who waits for a switchover, if one does.

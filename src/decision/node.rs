@@ -84,8 +84,8 @@ pub(super) struct DatabaseView {
     pub privileged_at: Option<Instant>,
     /// Since when the verdict is `unhealthy`.
     pub unhealthy_since: Option<Instant>,
-    /// Position of the last but one report: what a caught-up peer has reached by now.
-    pub earlier_position: super::gtid::GtidState,
+    /// Positions of the last second or so: what a caught-up peer has reached by now.
+    pub earlier: VecDeque<(Instant, super::gtid::GtidState)>,
 }
 
 /// The probe targets.
@@ -151,7 +151,7 @@ impl Node {
                 verdict: database,
                 unhealthy_since: None,
                 privileged_at: None,
-                earlier_position: Default::default(),
+                earlier: VecDeque::new(),
             },
             link: None,
             gateway: GatewayView::default(),

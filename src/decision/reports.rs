@@ -69,7 +69,7 @@ impl Node {
         let healthy = report.reachable && report.write_stalled.is_none();
         let before = self.database.verdict.healthy();
         self.database.verdict.take(healthy, report.dead);
-        self.database.earlier_position = std::mem::take(&mut self.database.report.binlog_position);
+        self.remember_position(&report);
         self.database.report = report;
         self.database.at = Some(self.now);
         let after = self.database.verdict.healthy();
@@ -99,6 +99,28 @@ impl Node {
                 )
                 .resolved_by("revoke READ_ONLY ADMIN and SUPER from them"),
             );
+        }
+    }
+
+    /// Keeps positions of the last second: the peer's own report is up to a probe and a heartbeat old, and must
+    /// not look behind for that.
+    fn remember_position(&mut self, report: &DatabaseReport) {
+        let second_ago = self.now - Duration::from_secs(1);
+        let earlier = &mut self.database.earlier;
+        if earlier.back().is_none_or(|(at, _)| self.now >= *at + Duration::from_millis(100)) {
+            earlier.push_back((self.now, report.binlog_position.clone()));
+        }
+        while earlier.get(1).is_some_and(|(at, _)| *at <= second_ago) {
+            earlier.pop_front();
+        }
+    }
+
+    /// How many transactions the peer lacks of what this server had about a second ago; 0: it is caught up.
+    pub(super) fn peer_behind(&self) -> u64 {
+        let theirs = self.fresh_facts().map(|facts| facts.gtid.clone()).unwrap_or_default();
+        match self.database.earlier.front() {
+            Some((_, position)) if !theirs.reaches(position) => position.distance_from(&theirs).max(1),
+            _ => 0,
         }
     }
 }

@@ -134,7 +134,7 @@ impl Node {
             self.call_off_handover("the peer is silent");
         } else if late {
             self.call_off_handover("the peer did not answer in time");
-        } else if cause == Cause::Check && self.checks.faults(true).is_empty() && !self.handover_closing() {
+        } else if cause == Cause::Check && self.reason_to_give_up().is_none() && !self.handover_closing() {
             self.call_off_handover("the check passes again");
         }
     }

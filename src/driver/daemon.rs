@@ -34,6 +34,8 @@ use tokio::sync::watch;
 const PRIORITY: i32 = 20;
 /// Commands that wait for the loop.
 const COMMANDS: usize = 16;
+/// Tries for the lock of the host, 20 ms apart.
+const LOCK_TRIES: u32 = 50;
 /// How long the start waits for the gate process.
 const GATE_START: Duration = Duration::from_secs(5);
 
@@ -99,9 +101,16 @@ fn claim_host(config: &Config) -> anyhow::Result<Flock<File>> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let path = config.paths.run_dir.join("apd.lock");
-    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, error)| anyhow::anyhow!("{}: another apd runs here ({error})", path.display()))
+    let mut file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    // A forerunner that was just killed may not be gone yet.
+    for _ in 0..LOCK_TRIES {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((again, _)) => file = again,
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("{}: another apd runs here; stop it first, or give this one another node.run_dir", path.display())
 }
 
 fn random() -> anyhow::Result<u64> {

@@ -44,11 +44,15 @@ fn template() -> PathBuf {
     if !template.join("mysql").is_dir() {
         let fresh = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let data = fresh.path().join("data");
+        // A starting server deletes what looks like another's temporary tables: each needs a folder of its own.
+        let temporary = fresh.path().join("tmp");
+        std::fs::create_dir(&temporary).unwrap();
         let mut command = Command::new(&tool);
         command.args(["--no-defaults", "--user=root", "--skip-test-db", "--innodb-log-file-size=8M"]);
         command.args(["--auth-root-authentication-method=socket", "--auth-root-socket-user=root"]);
         command.arg(format!("--datadir={}", data.display()));
         command.args(base_of(&tool).map(|base| format!("--basedir={}", base.display())));
+        command.env("TMPDIR", &temporary);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // Somebody else may have been quicker: then theirs is as good.

@@ -26,16 +26,17 @@ pub(super) struct Inspected {
 impl Database {
     pub(super) async fn compare(&self, until: Instant) -> Result<Comparison, Failure> {
         let mut peer = Session::open(self.settings.remote(), until).await?;
-        let rows = peer.rows(&statement!("position"), until).await?;
-        let theirs = Positions::read(rows.first().unwrap_or(&Fields::default()))?.everything();
-        let ledger = statement!("newest_epoch", schema = self.schema());
-        let peer_ledger = epoch_of(peer.rows(&ledger, until).await)?;
         let my_ledger = newest_epoch(&self.control, &self.settings.schema, until).await?;
         let rows = self.say(statement!("probe"), until).await?;
         let row = rows.first().cloned().unwrap_or_default();
         let positions = Positions::read(&row)?;
         let mine = positions.everything();
         let server: u32 = row.number("server_id").unwrap_or(0);
+        // The peer is read last: what is replicated between the two readings must not look like ours alone.
+        let rows = peer.rows(&statement!("position"), until).await?;
+        let theirs = Positions::read(rows.first().unwrap_or(&Fields::default()))?.everything();
+        let ledger = statement!("newest_epoch", schema = self.schema());
+        let peer_ledger = epoch_of(peer.rows(&ledger, until).await)?;
         let inspected = self.inspect(&positions.state.beyond(&theirs), until).await?;
         Ok(Comparison {
             errant: inspected.data,
