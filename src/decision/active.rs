@@ -105,9 +105,10 @@ impl Node {
     }
 
     fn probe_gateway_when_stale(&mut self) {
-        // Until solo is on disk every millisecond counts; afterwards once a lease is enough.
+        // While the lease rests on the answers every millisecond counts; afterwards once a lease is enough.
         let recorded = matches!(&self.phase, Phase::Active(active) if active.solo_recorded);
-        let every = if recorded { self.settings.lease } else { self.settings.lease / 4 };
+        let relaxed = recorded && !self.peer_may_bid();
+        let every = if relaxed { self.settings.lease } else { self.settings.lease / 4 };
         let newest = self.gateway.answered_at.max(self.gateway.silent_at).max(self.gateway.probed_at);
         let asked_again = newest.is_none_or(|at| self.now >= at + every);
         if asked_again {
@@ -153,8 +154,18 @@ impl Node {
             _ => false,
         };
         if solo && self.may_go_solo() {
-            self.extend_lease(self.now + self.settings.lease);
+            let answered = self.gateway.answered_at.unwrap_or(self.now);
+            let rests_on = if self.peer_may_bid() { answered } else { self.now };
+            self.extend_lease(rests_on + self.settings.lease);
         }
+    }
+
+    /// At `gateway`, soon after contact was lost, the peer may be waiting out this node's lease. Then a lease
+    /// rests on the targets' answers as it did on the peer's: a node that is cut off must be shut in time.
+    fn peer_may_bid(&self) -> bool {
+        self.settings.protection == Protection::Gateway
+            && self.mode.mode != Mode::Standalone
+            && self.now < self.lease.last_acknowledged + self.eligible_lapse() + self.settings.lease * 2
     }
 
     /// Moves the lease end forward and hands it to the gate process.

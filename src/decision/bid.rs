@@ -21,6 +21,7 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(40);
 #[derive(Debug)]
 pub(super) struct Bid {
     number: u64,
+    began: Instant,
     right: Right,
     prepared: Prepared,
     /// When preparation that changes something began, if it did.
@@ -42,10 +43,17 @@ impl Node {
     pub(super) fn begin_bid(&mut self, right: Right) {
         let number = self.next_operation();
         // However long ago the wait ran out: nobody takes over without having looked for life.
+        let began = self.now;
         let look = self.settings.heartbeat.max(SHORTEST_LOOK);
         self.wait.not_before = self.wait.not_before.max(self.now + look);
-        self.phase =
-            Phase::Bidding(Bid { number, right, prepared: Prepared::default(), cutting: None, ready: false });
+        self.phase = Phase::Bidding(Bid {
+            number,
+            began,
+            right,
+            prepared: Prepared::default(),
+            cutting: None,
+            ready: false,
+        });
         let wait = self.bid_ends_at().since(self.now).as_millis();
         self.tell(Why::warning(
             "bid.started",
@@ -123,11 +131,20 @@ impl Node {
                 bid.ready = true;
             }
         }
-        if ready && self.now >= self.bid_ends_at() {
+        if ready && self.now >= self.bid_ends_at() && self.targets_heard_in_bid(right) {
             // The search for life goes on until the gate opens: the other node may bid at the same time.
             let kind = if right == Right::Operator { TakeoverKind::Forced } else { TakeoverKind::Silence };
             self.take_over(kind, right, prepared, None);
         }
+    }
+
+    /// At `gateway` an answer from before the silence proves nothing: it may be this node that was cut off.
+    fn targets_heard_in_bid(&self, right: Right) -> bool {
+        let Phase::Bidding(bid) = &self.phase else { return false };
+        let exempt = right == Right::Operator
+            || self.settings.protection != Protection::Gateway
+            || self.mode.mode == Mode::Standalone;
+        exempt || self.gateway.answered_at.is_some_and(|at| at > bid.began)
     }
 
     fn set_cutting(&mut self, cutting: bool) {

@@ -247,6 +247,13 @@ impl Node {
             self.end_rejoin(Answer::PeerUnreachable("the peer fell silent during the rejoin".into()));
             return;
         }
+        if rejoin.stage == Stage::Requesting && self.now >= rejoin.said_at + Duration::from_secs(1) {
+            // The request or its answer was lost with a connection; granting twice changes nothing.
+            rejoin.said_at = self.now;
+            let operation = rejoin.operation;
+            self.send(PeerMessage::Rejoin(Rejoin::Request { operation }));
+            return;
+        }
         if rejoin.stage != Stage::CatchingUp {
             return;
         }
@@ -289,6 +296,7 @@ impl Node {
             return;
         }
         rejoin.stage = Stage::Requesting;
+        rejoin.said_at = self.now;
         let operation = rejoin.operation;
         self.send(PeerMessage::Rejoin(Rejoin::Request { operation }));
     }

@@ -119,6 +119,9 @@ impl Node {
             return None;
         }
         if self.mode.mode == Mode::Standalone {
+            if !self.fork_is_judged(&facts) {
+                return None;
+            }
             return (facts.mode != Mode::Standalone || self.durable.epoch > facts.epoch)
                 .then_some(Right::Standalone);
         }
@@ -302,11 +305,16 @@ impl Node {
             && self.peer.advert_at.is_some_and(|at| self.now < at + 3 * interval)
     }
 
+    /// How long after the last contact a standby may bid.
+    pub(super) fn eligible_lapse(&self) -> Duration {
+        ELIGIBLE_LAPSE.max(4 * self.settings.lease) + self.settings.failover_hold
+    }
+
     fn lapse_eligibility(&mut self) {
         let Some(epoch) = self.durable.eligible else { return };
         // Advertisements alone do not carry a revocation; a stream that flows shows that none is due.
         let heard = self.peer.heartbeat_at.max(self.started).max(self.follow.flowed_at);
-        let lapse = ELIGIBLE_LAPSE.max(4 * self.settings.lease) + self.settings.failover_hold;
+        let lapse = self.eligible_lapse();
         if heard.is_some_and(|at| self.now >= at + lapse) {
             self.durable.eligible = None;
             self.persist(super::phase::Purpose::Record);

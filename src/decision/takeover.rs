@@ -32,6 +32,8 @@ pub(super) struct TakingOver {
     next: usize,
     waiting: bool,
     before: Epoch,
+    /// Newest epoch that the peer told of.
+    known: Epoch,
     recorded: bool,
     lease_asked: Instant,
     pub(super) began: Instant,
@@ -95,6 +97,7 @@ impl Node {
             next: 0,
             waiting: false,
             before,
+            known,
             recorded: false,
             lease_asked: self.now,
             began: self.now,
@@ -155,10 +158,10 @@ impl Node {
                 return false;
             }
             TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
-            TakeoverStep::AskPeer if drain && applying && self.peer_server_lives() => {
+            TakeoverStep::AskPeer if self.peer_server_lives() => {
                 Some((Step::Remote(RemoteStep::Compare), second))
             }
-            TakeoverStep::CatchUp if takeover.theirs.is_some() => {
+            TakeoverStep::CatchUp if applying && takeover.theirs.is_some() => {
                 let position = takeover.theirs.clone().unwrap_or_default();
                 Some((Step::Database(DatabaseStep::WaitFor { position }), self.settings.drain_timeout))
             }
@@ -284,6 +287,11 @@ impl Node {
                 self.gate.state.address_held = self.settings.has_address;
             }
             (TakeoverStep::AskPeer, StepOutput::Comparison(comparison)) => {
+                // A row of the ledger tells of an activity that this node never heard of.
+                if comparison.peer_ledger > takeover.before.max(takeover.known) {
+                    self.outrun(comparison.peer_ledger);
+                    return;
+                }
                 takeover.theirs = Some(comparison.theirs);
             }
             _ => {}
@@ -344,6 +352,17 @@ impl Node {
             }
             step => self.fail_takeover(Cause::TakeoverFailed, format!("{step:?}: {text}")),
         }
+    }
+
+    /// The peer's server has served in an epoch of which this node did not know: its data is the newer.
+    fn outrun(&mut self, newer: Epoch) {
+        self.durable.solo = None;
+        self.durable.epoch = self.durable.epoch.max(newer);
+        self.persist(Purpose::Record);
+        let text = format!("the peer's server has served in epoch {newer}, which this node had not heard of");
+        let remedy = "start apd on the peer; or here: apctl failover --force --accept-data-loss";
+        self.tell(Why::error("takeover.outrun", text.clone()).resolved_by(remedy));
+        self.step_down(Cause::NewerEpoch, text);
     }
 
     /// The peer's server answers and may have what has not arrived here.

@@ -186,6 +186,7 @@ impl World {
                 self.hosts[host].server.health = Health::Hung;
             }
             Kind::Partition => {
+                self.checkers.forked = true;
                 self.plan.partitions += 1;
                 self.cut_both(&[Protocol::Vrrp, Protocol::Peer, Protocol::Sql, Protocol::Arp], true);
             }
