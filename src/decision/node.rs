@@ -42,6 +42,8 @@ pub struct Node {
     pub(super) rejoin: Option<super::rejoin::RejoinState>,
     pub(super) failovers: VecDeque<Instant>,
     pub(super) retry_at: Instant,
+    /// When this node last ended an activity: what was heard before speaks of another situation.
+    pub(super) idle_since: Instant,
     pub(super) failures: u32,
     pub(super) latched: Option<Why>,
     pub(super) stopping: Option<Instant>,
@@ -165,6 +167,7 @@ impl Node {
             rejoin: None,
             failovers: VecDeque::new(),
             retry_at: Instant::ZERO,
+            idle_since: Instant::ZERO,
             failures: 0,
             latched: None,
             stopping: None,

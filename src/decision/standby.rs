@@ -115,7 +115,7 @@ impl Node {
         let facts = self.fresh_facts()?.clone();
         let settled =
             self.peer.contact_since.is_some_and(|since| self.now >= since + 3 * self.settings.heartbeat);
-        if !settled || self.blocked().is_some() {
+        if !settled || !self.heard_since_idle() || self.blocked().is_some() {
             return None;
         }
         if self.mode.mode == Mode::Standalone {
@@ -284,6 +284,15 @@ impl Node {
     /// The peer's heartbeats arrive.
     pub(super) fn contact(&self) -> bool {
         self.peer.heartbeat_at.is_some_and(|at| self.now < at + 3 * self.settings.heartbeat)
+    }
+
+    /// Both sides were looked at after this node's own activity ended. A heartbeat from before may be the last of
+    /// a contact that is gone, and its positions are those of a pair that still had an active.
+    fn heard_since_idle(&self) -> bool {
+        let heard_after = self.idle_since + self.settings.heartbeat;
+        self.idle_since == Instant::ZERO
+            || (self.peer.heartbeat_at.is_some_and(|at| at >= heard_after)
+                && self.database.at.is_some_and(|at| at >= self.idle_since))
     }
 
     /// The peer's facts, while they are fresh.

@@ -148,6 +148,7 @@ impl Node {
     }
 
     fn stepped_down(&mut self, cause: Cause) {
+        self.idle_since = self.now;
         self.untell("forbid");
         self.untell("close");
         let lift = Step::Address(AddressStep::LiftCut);
