@@ -34,10 +34,7 @@ pub fn run(tools: &Tools) -> Result<()> {
 
 fn perform(tools: &Tools) -> Result<Ending> {
     let began = Instant::now();
-    say(
-        began,
-        "two nodes, a switch and a client in network namespaces; MariaDB, an API and apd on each node",
-    );
+    say(began, "two nodes, a switch and a client in network namespaces; MariaDB, an API and apd on each");
     let mut pair = Pair::up(tools, &Plan::new(Setup::ApdDefault))?;
     let active = pair.wait_serving(PATIENCE)?;
     let (old, new) = (pair.nodes[active].name, pair.nodes[1 - active].name);

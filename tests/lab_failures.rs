@@ -135,6 +135,14 @@ fn daemon(fault: Fault, limit_ms: u64) -> Result<()> {
     )?;
     lab.eventually("its database is read-only", || lab.read_only(active))?;
     lab.heal(fault, active)?;
+    if fault == Fault::DaemonTerm {
+        // An orderly stop is a planned switchover: the pair stays a pair.
+        lab.stays_served_by(1 - active)?;
+        lab.wait_mode(active, "ap")?;
+        lab.wait_mode(1 - active, "ap")?;
+        lab.eventually("the returned node follows, read-only", || lab.read_only(active))?;
+        return lab.one_writer();
+    }
     no_preemption(&lab, active)
 }
 

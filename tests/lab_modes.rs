@@ -191,7 +191,8 @@ fn r1_49_the_role_is_reconciled_after_a_restart_of_the_server() -> Result<()> {
     lab.kill(survivor, Target::Database)?;
     lab.pair.start_server(survivor)?;
     lab.wait_served_by(survivor)?;
-    ensure!(!lab.read_only(survivor)?, "it stayed read-only");
+    lab.eventually("the restarted server takes writes", || Ok(!lab.read_only(survivor)?))?;
+    lab.wait_served_by(survivor)?;
     let replica = lab::pair::server::replica(lab.pair.nodes[survivor].machine()?)?;
     let running = replica.get("Slave_IO_Running").is_some_and(|state| state == "Yes");
     ensure!(!running, "an old replica thread runs on the active");

@@ -397,7 +397,7 @@ impl Run {
     }
 }
 
-/// What [`Copy`] borrows.
+/// What [`struct@Copy`] borrows.
 struct Source {
     settings: DatabaseSettings,
     password: SecretString,

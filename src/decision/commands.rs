@@ -56,6 +56,7 @@ impl Node {
             self.durable.maintenance_by_apd = false;
             self.persist(Purpose::Record);
         }
+        self.untell("mode.refused");
         self.write_mode(mode, actor, reason);
         self.mode.nag_at = nag_after.map(|after| self.now + after);
         self.tell(Why::info("mode.set", format!("mode {mode}, set by {actor}: {reason}")));
@@ -227,7 +228,8 @@ impl Node {
         let mode = reading.mode;
         if let Some(Answer::Refused { reason, remedy, .. }) = self.mode_refused(mode, false) {
             let text = format!("the mode file was set to {mode} by hand; not obeyed: {reason}");
-            self.tell(Why::error("mode.refused", text).resolved_by(remedy));
+            self.untell("mode.refused");
+            self.tell_once("mode.refused", Why::error("mode.refused", text).resolved_by(remedy));
             let (mode, actor) = (self.mode.mode, self.mode.actor.clone());
             self.write_mode(mode, &actor, "restored after an edit that could not be obeyed");
             return;

@@ -275,86 +275,92 @@ impl Node {
         takeover.waiting = false;
         let step = TAKE_OVER[takeover.next];
         let timed_out = result == StepResult::TimedOut;
-        match (step, outcome(result)) {
-            (TakeoverStep::PersistEpoch, Ok(_)) => {
-                takeover.recorded = true;
-                self.next_takeover_step();
-            }
-            (TakeoverStep::Drain, Ok(StepOutput::Position(applied))) => {
+        match outcome(result) {
+            Ok(output) => self.takeover_step_done(step, output),
+            Err(text) => self.takeover_step_failed(step, text, timed_out, relay_may_go),
+        }
+    }
+
+    fn takeover_step_done(&mut self, step: TakeoverStep, output: StepOutput) {
+        let Phase::TakingOver(takeover) = &mut self.phase else { return };
+        match (step, output) {
+            (TakeoverStep::PersistEpoch, _) => takeover.recorded = true,
+            (TakeoverStep::Drain, StepOutput::Position(applied)) => {
                 // The last report is older than the drain; what is fetched next must begin exactly here.
                 self.database.report.gtid = self.database.report.gtid.union(&applied);
-                self.next_takeover_step();
             }
-            (TakeoverStep::FetchTail, Ok(StepOutput::Tail { transactions: 0 })) => {
-                takeover.tail = false;
-                self.next_takeover_step();
-            }
-            (TakeoverStep::AllowWrites, Ok(_)) => {
-                self.database.report.writable = true;
-                self.next_takeover_step();
-            }
-            (TakeoverStep::OpenGate, Ok(_)) => {
+            (TakeoverStep::FetchTail, StepOutput::Tail { transactions: 0 }) => takeover.tail = false,
+            (TakeoverStep::AllowWrites, _) => self.database.report.writable = true,
+            (TakeoverStep::OpenGate, _) => {
                 self.gate.state.open = true;
                 self.gate.state.epoch = self.durable.epoch;
                 self.gate.state.address_held = self.settings.has_address;
-                self.next_takeover_step();
             }
-            (TakeoverStep::AskPeer, Ok(StepOutput::Comparison(comparison))) => {
+            (TakeoverStep::AskPeer, StepOutput::Comparison(comparison)) => {
                 // A row of the ledger tells of an activity that this node never heard of.
                 if comparison.peer_ledger > takeover.before.max(takeover.known) {
                     self.outrun(comparison.peer_ledger);
-                } else {
-                    takeover.theirs = Some(comparison.theirs);
-                    self.next_takeover_step();
+                    return;
                 }
+                takeover.theirs = Some(comparison.theirs);
             }
-            (_, Ok(_)) => self.next_takeover_step(),
+            _ => {}
+        }
+        self.next_takeover_step();
+    }
+
+    /// Some steps may be done without, some are tried again; the rest end the takeover.
+    fn takeover_step_failed(
+        &mut self,
+        step: TakeoverStep,
+        text: String,
+        timed_out: bool,
+        relay_may_go: bool,
+    ) {
+        let Phase::TakingOver(takeover) = &mut self.phase else { return };
+        match step {
             // This server or the path to the other may only be slow: asked again for a while.
-            (TakeoverStep::AskPeer, Err(_)) if timed_out && self.now < takeover.began + ASK_PEER => {}
-            (TakeoverStep::AskPeer, Err(_)) => {
+            TakeoverStep::AskPeer if timed_out && self.now < takeover.began + ASK_PEER => {}
+            TakeoverStep::AskPeer => {
                 takeover.theirs = None;
                 self.next_takeover_step();
             }
-            (TakeoverStep::CatchUp, Err(text)) if timed_out => {
+            TakeoverStep::CatchUp if timed_out => {
                 // Asked again, because the peer's server may be gone by now.
                 takeover.next -= 1;
                 self.on_undrained(&format!("the peer's server has more: {text}"), true);
             }
-            (TakeoverStep::CatchUp, Err(text)) => {
+            TakeoverStep::CatchUp => {
                 let text = format!("what only the peer's server has does not arrive: {text}");
                 self.tell(Why::error("takeover.behind", text));
                 self.next_takeover_step();
             }
-            (TakeoverStep::Drain, Err(_)) if takeover.prepared.stopped => {
+            TakeoverStep::Drain if takeover.prepared.stopped => {
                 // More arrived between the bid's drain and the cut. The receiving thread runs, so the relay log stands.
                 takeover.prepared.stopped = false;
                 let resume = Step::Database(DatabaseStep::ResumeApplying);
                 self.start(resume, Duration::from_secs(2), Purpose::Undo(Lane::Database));
             }
-            (TakeoverStep::Drain, Err(text)) if !timed_out && relay_may_go => {
+            TakeoverStep::Drain if !timed_out && relay_may_go => {
                 let text =
                     format!("the relay log is left behind, the peer or the operator stands for it: {text}");
                 self.tell(Why::warning("takeover.relay_left", text));
                 self.next_takeover_step();
             }
-            (TakeoverStep::Drain, Err(text)) => self.on_undrained(&text, timed_out),
-            (TakeoverStep::FetchTail, Err(text)) | (TakeoverStep::ApplyTail, Err(text)) => {
+            TakeoverStep::Drain => self.on_undrained(&text, timed_out),
+            TakeoverStep::FetchTail | TakeoverStep::ApplyTail => {
                 takeover.tail = false;
                 let text = format!("the tail of the dead server's binary log could not be used: {text}");
                 self.tell(Why::error("rescue.failed", text));
                 self.next_takeover_step();
             }
-            (TakeoverStep::FenceServer, Err(text)) => {
+            TakeoverStep::FenceServer => {
                 // The lease was waited out: the fence by SQL is one more, not the only one.
-                self.tell(Why::warning(
-                    "fence.failed",
-                    format!("the peer's server was not fenced by SQL: {text}"),
-                ));
+                let text = format!("the peer's server was not fenced by SQL: {text}");
+                self.tell(Why::warning("fence.failed", text));
                 self.next_takeover_step();
             }
-            (step, Err(text)) => {
-                self.fail_takeover(Cause::TakeoverFailed, format!("{step:?}: {text}"));
-            }
+            step => self.fail_takeover(Cause::TakeoverFailed, format!("{step:?}: {text}")),
         }
     }
 

@@ -35,7 +35,7 @@ pub struct Check {
     pub url: Option<String>,
     /// http: request method. Default GET.
     pub method: Option<String>,
-    /// http: statuses that pass. Default [200].
+    /// http: statuses that pass. Default `[200]`.
     #[schemars(inner(range(min = 100, max = 599)))]
     pub status: Option<Vec<u16>>,
     /// http: the body must contain this.
