@@ -19,6 +19,7 @@ impl Node {
     /// Rules that hold in every phase.
     pub(super) fn common_rules(&mut self) {
         self.forget_lost_contact();
+        self.lift_leftover_cut();
     }
 
     /// Rules of a node that serves.

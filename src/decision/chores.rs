@@ -1,8 +1,9 @@
 //! What a new active does when clients are already served: off the critical path, in order.
 
-use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, StepResult};
-use super::node::Node;
+use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, StepResult, Ticket};
+use super::node::{GateView, Node};
 use super::phase::{Phase, Purpose, outcome};
+use super::time::Instant;
 use super::why::Why;
 use super::words::Mode;
 use std::collections::VecDeque;
@@ -33,7 +34,43 @@ pub(super) enum Chore {
     Standalone(String),
 }
 
+impl GateView {
+    /// What the gate process is told to do with the stream.
+    pub(super) fn note_start(&mut self, step: &Step, ticket: Ticket, now: Instant) {
+        match step {
+            Step::Address(AddressStep::CutStream) => self.state.stream_cut = true,
+            Step::Address(AddressStep::LiftCut) => {
+                self.lifting = Some(ticket);
+                self.lifted_at = now;
+            }
+            _ => {}
+        }
+    }
+
+    /// A lifting that ended well.
+    pub(super) fn note_end(&mut self, ticket: Ticket, result: &StepResult) {
+        if self.lifting == Some(ticket) {
+            self.lifting = None;
+            self.state.stream_cut &= !matches!(result, StepResult::Ok(_));
+        }
+    }
+}
+
 impl Node {
+    /// A cut that a crash or a failed step left behind would keep the pair from replicating for ever.
+    pub(super) fn lift_leftover_cut(&mut self) {
+        let idle = match &self.phase {
+            Phase::Active(active) => active.chores.is_empty() && !active.chore_running,
+            Phase::Standby | Phase::Out => true,
+            _ => false,
+        };
+        let due = self.gate.lifting.is_none() && self.now >= self.gate.lifted_at + Duration::from_secs(1);
+        if idle && due && self.gate.connected && self.gate.state.stream_cut {
+            let lift = Step::Address(AddressStep::LiftCut);
+            self.start(lift, Duration::from_secs(1), Purpose::Undo(Lane::Address));
+        }
+    }
+
     /// This run found the gate open under a living lease of its own.
     pub(super) fn become_active_again(&mut self) {
         let epoch = self.durable.epoch;

@@ -74,6 +74,9 @@ pub(super) struct GateView {
     pub connected: bool,
     pub state: GateState,
     pub degraded: Option<String>,
+    /// The lifting of a cut that is under way, and when the last one began.
+    pub lifting: Option<Ticket>,
+    pub lifted_at: Instant,
 }
 
 /// The local server.
@@ -279,6 +282,7 @@ impl Node {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.tickets.insert(ticket, purpose);
+        self.gate.note_start(&step, ticket, self.now);
         self.act(Action::Start { ticket, step, deadline });
         ticket
     }
@@ -421,6 +425,7 @@ impl Node {
             return;
         };
         self.note_effect(&purpose, &result);
+        self.gate.note_end(ticket, &result);
         self.dispatch_step(purpose, result);
     }
 }

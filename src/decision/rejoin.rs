@@ -12,6 +12,9 @@ use super::why::Why;
 use super::words::{Mode, Role};
 use std::time::Duration;
 
+/// How long a replica may stand still during a rejoin.
+const STANDSTILL: Duration = Duration::from_secs(10);
+
 /// A rejoin under way on the node that comes back.
 #[derive(Clone, Debug)]
 pub(super) struct RejoinState {
@@ -242,6 +245,7 @@ impl Node {
     pub(super) fn rejoin_rules(&mut self) {
         self.rejoin_by_policy();
         let contact = self.contact();
+        let flowed_at = self.follow.flowed_at;
         let Some(rejoin) = &mut self.rejoin else { return };
         if !contact {
             self.end_rejoin(Answer::PeerUnreachable("the peer fell silent during the rejoin".into()));
@@ -262,6 +266,9 @@ impl Node {
         let error = report.replica.as_ref().map(|replica| replica.error.clone()).unwrap_or_default();
         if !error.is_empty() {
             self.end_rejoin(Answer::Failed(format!("the replica stopped: {error}")));
+        } else if self.now >= flowed_at.unwrap_or_default().max(rejoin.began) + STANDSTILL {
+            // The server was started anew, or the stream does not come: the way begins again with a comparison.
+            self.end_rejoin(Answer::Failed("the replica does not run: see why, then rejoin again".into()));
         } else if left == 0 && !rejoin.target.is_empty() {
             rejoin.stage = Stage::Verifying;
             let step = Step::Remote(RemoteStep::Compare);

@@ -36,6 +36,8 @@ pub(super) struct TakingOver {
     known: Epoch,
     recorded: bool,
     lease_asked: Instant,
+    /// Looking for life, because the peer fell silent before it acknowledged.
+    watching: bool,
     pub(super) began: Instant,
 }
 
@@ -100,6 +102,7 @@ impl Node {
             known,
             recorded: false,
             lease_asked: self.now,
+            watching: kind == TakeoverKind::Silence,
             began: self.now,
         });
         self.tell(Why::warning(
@@ -221,11 +224,18 @@ impl Node {
             self.next_heartbeat = self.now;
             return false;
         }
+        let lonely = kind != TakeoverKind::Contact && !takeover.watching;
+        if lonely && !self.contact() {
+            takeover_watches(&mut self.phase);
+            self.watch_for_life(true);
+        }
+        let Phase::TakingOver(takeover) = &mut self.phase else { return false };
         let patience = 4 * self.settings.lease;
         let began = takeover.began;
         if kind == TakeoverKind::Contact {
             if self.now >= began + patience {
-                self.fail_takeover(Cause::TakeoverFailed, "the peer did not grant a lease".into());
+                // A slow network is no fault that an operator would have to clear.
+                self.fail_takeover(Cause::Isolated, "the peer did not grant a lease".into());
             }
         } else if !self.contact() && self.now >= self.bid_ends_at() && self.may_go_solo() {
             self.durable.solo = Some(epoch);
@@ -388,7 +398,7 @@ impl Node {
     pub(super) fn takeover_meets_life(&mut self, what: &str) {
         let Phase::TakingOver(takeover) = &self.phase else { return };
         let opening = TAKE_OVER.get(takeover.next).is_none_or(|step| *step == TakeoverStep::OpenGate);
-        if takeover.kind == TakeoverKind::Silence && !opening {
+        if takeover.watching && !opening {
             let text = format!("someone serves while this node takes over: {what}");
             self.step_down(Cause::TakeoverFailed, text);
         }
@@ -461,5 +471,11 @@ impl Node {
         if let Some(operation) = operation {
             self.tell_opened(operation, epoch);
         }
+    }
+}
+
+fn takeover_watches(phase: &mut Phase) {
+    if let Phase::TakingOver(takeover) = phase {
+        takeover.watching = true;
     }
 }

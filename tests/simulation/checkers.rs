@@ -86,7 +86,7 @@ impl World {
     /// A gate was opened: a takeover.
     pub fn opened(&mut self, host: usize, epoch: Epoch) {
         let partition = self.now <= self.checkers.partition_until || self.plan.partitions > 0;
-        if epoch <= self.checkers.newest && !partition {
+        if epoch <= self.checkers.newest && !partition && !self.checkers.forked {
             let newest = self.checkers.newest;
             self.break_promise(format!("epoch {epoch:?} is opened after {newest:?}"));
         }
