@@ -161,7 +161,10 @@ impl Node {
                 return false;
             }
             TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
-            TakeoverStep::AskPeer if self.peer_server_lives() => {
+            // In silence also for its ledger; in contact its epoch is known.
+            TakeoverStep::AskPeer
+                if self.peer_server_lives() && (kind == TakeoverKind::Silence || (drain && applying)) =>
+            {
                 Some((Step::Remote(RemoteStep::Compare), second))
             }
             TakeoverStep::CatchUp if applying && takeover.theirs.is_some() => {
