@@ -158,6 +158,8 @@ impl Node {
         self.follow.reset();
         // The peer may be bidding: what it opens is to be heard of before this node bids.
         self.listen_anew();
+        // And it counts from the last sign of this one: whoever stepped down waits for longer than that.
+        self.wait.not_before = self.wait.not_before + self.settings.lease;
         if self.stopping.is_some() {
             self.exit();
             self.phase = Phase::Stopped;

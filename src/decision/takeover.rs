@@ -9,7 +9,7 @@ use super::phase::{Cause, Phase, Purpose, outcome};
 use super::settings::OnUndrained;
 use super::time::Instant;
 use super::why::Why;
-use super::words::{Epoch, Mode, Protection};
+use super::words::{Epoch, Mode, Protection, Role};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -116,6 +116,10 @@ impl Node {
             self.fail_takeover(cause, text);
             return;
         }
+        if self.overtaken_in_contact() {
+            self.step_down(Cause::NewerEpoch, "the peer serves already".into());
+            return;
+        }
         if self.cut_off_in_takeover() {
             self.step_down(Cause::Isolated, "no gateway target answers any more".into());
             return;
@@ -132,6 +136,13 @@ impl Node {
                 return;
             }
         }
+    }
+
+    /// The peer did not hear this node, and serves: a takeover in contact rests on its consent.
+    fn overtaken_in_contact(&self) -> bool {
+        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        takeover.kind == TakeoverKind::Contact
+            && self.fresh_facts().is_some_and(|facts| facts.serving && facts.role == Role::Active)
     }
 
     /// At `gateway` a takeover in silence goes on only while the targets answer.
@@ -161,10 +172,7 @@ impl Node {
                 return false;
             }
             TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
-            // In silence also for its ledger; in contact its epoch is known.
-            TakeoverStep::AskPeer
-                if self.peer_server_lives() && (kind == TakeoverKind::Silence || (drain && applying)) =>
-            {
+            TakeoverStep::AskPeer if self.peer_server_lives() => {
                 Some((Step::Remote(RemoteStep::Compare), second))
             }
             TakeoverStep::CatchUp if applying && takeover.theirs.is_some() => {
