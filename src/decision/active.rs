@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How long a standby's replica may stand still before its right to bid is revoked.
 const REVOKE_AFTER: Duration = Duration::from_secs(1);
+/// How long a stop waits for a peer that follows and cannot quite serve yet.
+const STOP_WAIT: Duration = Duration::from_secs(1);
 /// How long the last one standing bears a database that does not answer.
 const SLOW_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -313,11 +315,21 @@ impl Node {
         }
     }
 
+    fn peer_nearly_serves(&self) -> bool {
+        let asked = self.stopping.unwrap_or(self.now);
+        let follows = self.fresh_facts().is_some_and(|facts| {
+            facts.fit && facts.mode == Mode::Ap && facts.replica_running && facts.role == Role::Standby
+        });
+        follows && self.now < asked + STOP_WAIT
+    }
+
     fn stop_as_active(&mut self) {
         match self.settings.on_stop {
             OnStop::Handover if self.peer_can_serve() && self.now >= self.retry_at => {
                 self.begin_handover(Cause::Stop, "the daemon stops".into(), None);
             }
+            // A peer that follows and was only just granted the right, or refused a moment ago, is worth waiting for.
+            OnStop::Handover if self.peer_nearly_serves() => {}
             OnStop::Handover | OnStop::Fence => self.step_down(Cause::Stop, "the daemon stops".into()),
             OnStop::Keep => {
                 // The heartbeats of a stopping node ask for `restart_grace`; one acknowledgement is enough.
