@@ -6,7 +6,6 @@
 use super::event::CheckReport;
 use super::settings::{CheckSettings, Hysteresis};
 use super::time::Instant;
-use std::time::Duration;
 
 /// Counts agreeing results until a verdict changes.
 #[derive(Clone, Copy, Debug)]
@@ -119,14 +118,10 @@ impl Checks {
     }
 }
 
-/// Age of a reading, for status.
-pub fn age(now: Instant, at: Instant) -> Duration {
-    now.since(at)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn rise_and_fall_count_consecutive_results() {

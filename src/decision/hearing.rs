@@ -39,9 +39,8 @@ impl Node {
     }
 
     fn sign_of_life(&mut self, lease: std::time::Duration) {
-        let settings = self.settings.clone();
-        let interval = self.peer.advert.map_or(settings.advert_interval, |advert| advert.interval);
-        self.wait.sign_of_life(&settings, lease, interval, self.now);
+        let interval = self.peer.advert.map_or(self.settings.advert_interval, |advert| advert.interval);
+        self.wait.sign_of_life(&self.settings, lease, interval, self.now);
     }
 
     pub(super) fn on_peer_message(&mut self, message: PeerMessage) {

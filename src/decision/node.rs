@@ -335,8 +335,7 @@ impl Node {
         self.gate.connected = true;
         self.gate.state = found.gate;
         let (lease, advert) = (self.settings.lease, self.settings.advert_interval);
-        let settings = self.settings.clone();
-        self.wait.sign_of_life(&settings, lease, advert, self.now);
+        self.wait.sign_of_life(&self.settings, lease, advert, self.now);
         if let Some(problem) = found.mode.problem {
             self.tell(
                 Why::error("mode.garbage", problem).resolved_by("apctl mode ap|maintenance|standalone"),

@@ -61,8 +61,8 @@ impl Node {
 
     /// A node that heard nothing because it was cut off has heard nothing yet: it listens as after a start.
     pub(super) fn listen_anew(&mut self) {
-        let settings = self.settings.clone();
-        self.wait.sign_of_life(&settings, settings.lease, settings.advert_interval, self.now);
+        let settings = &self.settings;
+        self.wait.sign_of_life(settings, settings.lease, settings.advert_interval, self.now);
     }
 
     pub(super) fn on_database(&mut self, report: DatabaseReport) {

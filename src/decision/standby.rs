@@ -356,8 +356,7 @@ impl Node {
             return;
         }
         self.peer.proof_of_life = Some((what.clone(), self.now));
-        let settings = self.settings.clone();
-        self.wait.proof_of_life(&settings, self.now);
+        self.wait.proof_of_life(&self.settings, self.now);
         self.takeover_meets_life(&what);
         let text = format!("the peer is silent on VRRP and the peer link, but it lives: {what}");
         let why = Why::error("proof_of_life", text);

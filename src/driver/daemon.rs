@@ -17,7 +17,6 @@ use crate::io::gateway::GatewayProber;
 use crate::io::http_probe::HttpProber;
 use crate::io::journal::Journal;
 use crate::io::mariadb::{Database, DatabaseSettings};
-use crate::io::peer_link::LinkSettings;
 use crate::io::state_file::StateFile;
 use crate::io::{clock, mode_file, notify, sys};
 use anyhow::{Context, bail};
@@ -159,10 +158,10 @@ fn assemble(
     let _entered = work.enter();
     let database = Arc::new(Database::connect(DatabaseSettings::from(config.as_ref())));
     let link = link_settings(config, instance);
-    let lanes = Lanes::spawn(&database, link.clone(), events);
+    let lanes = Lanes::spawn(&database, link, events);
     watch_database(config, &database, beats, wanted, events);
     run_checks(config, events);
-    probe_gateways(config.clone(), asked, events.clone(), link)?;
+    probe_gateways(config.clone(), asked, events.clone())?;
     let effects = Effects {
         lanes,
         record,
@@ -237,7 +236,6 @@ fn probe_gateways(
     config: Arc<Config>,
     mut asked: mpsc::Receiver<()>,
     events: UnboundedSender<Event>,
-    _link: LinkSettings,
 ) -> anyhow::Result<()> {
     if config.gateway.targets.is_empty() {
         return Ok(());

@@ -80,9 +80,9 @@ impl Pair {
             self.doubt_oneself(now);
             self.take_input(input, now);
             self.due(now);
-            self.publisher.publish(&self.node, &self.inputs, &self.recorder, &self.effects, now, false);
+            self.publisher.publish(&self.node, &self.inputs, &self.recorder, now, false);
         }
-        self.publisher.publish(&self.node, &self.inputs, &self.recorder, &self.effects, clock::now(), true);
+        self.publisher.publish(&self.node, &self.inputs, &self.recorder, clock::now(), true);
         self.effects.drain(Duration::from_millis(300)).await;
         Ok(())
     }

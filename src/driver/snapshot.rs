@@ -1,6 +1,5 @@
 //! What the admin thread shows: made from the decision's own view, so that what is shown is what decides.
 
-use super::effects::Effects;
 use super::inputs::Inputs;
 use super::recorder::Recorder;
 use crate::config::checked::Config;
@@ -30,11 +29,17 @@ pub struct Publisher {
     phase: (String, Instant),
     stall_max: Duration,
     notified: String,
+    takeover_wait: Duration,
 }
 
 impl Publisher {
     /// Publishes into `snapshots`.
     pub fn new(config: Arc<Config>, snapshots: watch::Sender<Arc<Snapshot>>) -> Self {
+        let takeover_wait = crate::decision::lease::takeover_wait(
+            &super::decision_settings(&config),
+            config.lease.duration,
+            config.vrrp.advert_interval,
+        );
         let every = config.lease.heartbeat.min(Duration::from_millis(100));
         Self {
             config,
@@ -46,6 +51,7 @@ impl Publisher {
             phase: (String::new(), Instant::ZERO),
             stall_max: Duration::ZERO,
             notified: String::new(),
+            takeover_wait,
         }
     }
 
@@ -72,7 +78,6 @@ impl Publisher {
         node: &Node,
         inputs: &Inputs,
         recorder: &Recorder,
-        _effects: &Effects,
         now: Instant,
         at_once: bool,
     ) {
@@ -235,11 +240,7 @@ impl Publisher {
     }
 
     fn what_if(&self, view: &View) -> BTreeMap<String, Vec<String>> {
-        let wait = milliseconds(crate::decision::lease::takeover_wait(
-            &super::decision_settings(&self.config),
-            self.config.lease.duration,
-            self.config.vrrp.advert_interval,
-        ));
+        let wait = milliseconds(self.takeover_wait);
         let mut lines = Vec::new();
         if view.role == Role::Active {
             lines.push(match self.config.cluster.protection {
