@@ -11,8 +11,8 @@
 //! * [`wire`]: pure. Bytes to decision types and back.
 //! * [`io`]: one file (or folder) for each thing outside; no decisions.
 //! * [`driver`]: the loop that feeds events to the decision and carries its actions out.
-//! * [`config`], [`apctl`] and [`gate`] stand beside the driver; [`config::checked`] may be read by every layer
-//!   except `decision` and `wire`.
+//! * [`config`], [`apctl`], [`gate`] and [`simulation`] stand beside the driver; [`config::checked`] may be read by
+//!   every layer except `decision` and `wire`.
 
 pub mod apctl;
 pub mod config;
@@ -20,4 +20,5 @@ pub mod decision;
 pub mod driver;
 pub mod gate;
 pub mod io;
+pub mod simulation;
 pub mod wire;

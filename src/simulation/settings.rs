@@ -1,8 +1,8 @@
 //! A valid configuration for each seed: profiles, protection levels, policies.
 
-use crate::random::Random;
-use apd::decision::settings::{CheckSettings, Hysteresis, OnStop, OnUndrained, Settings};
-use apd::decision::words::{NodeId, Protection};
+use super::random::Random;
+use crate::decision::settings::{CheckSettings, Hysteresis, OnStop, OnUndrained, Settings};
+use crate::decision::words::{NodeId, Protection};
 use std::time::Duration;
 
 /// What both hosts share, beside the decision's own settings.

@@ -1,12 +1,12 @@
 //! What each step does to the servers.
 
-use crate::bugs::Bug;
-use crate::database::{Content, Frozen, Health, Replica, Transaction};
-use crate::lanes::{Tried, failed, ok};
-use crate::network::Protocol;
-use crate::world::{MS, World};
-use apd::decision::action::{Comparison, DatabaseStep, RemoteStep, StepOutput, StepResult};
-use apd::decision::gtid::{Gtid, GtidState, Missing};
+use super::bugs::Bug;
+use super::database::{Content, Frozen, Health, Replica, Transaction};
+use super::lanes::{Tried, failed, ok};
+use super::network::Protocol;
+use super::world::{MS, World};
+use crate::decision::action::{Comparison, DatabaseStep, RemoteStep, StepOutput, StepResult};
+use crate::decision::gtid::{Gtid, GtidState, Missing};
 use std::collections::BTreeMap;
 
 impl World {

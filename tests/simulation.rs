@@ -1,35 +1,12 @@
-//! Deterministic simulation of a pair: two decision cores in a small world with seeded faults, and checkers that
-//! look only at the world. `SEED=n` replays one run with a trace, `SEEDS=n` sets how many are run.
+//! The promises of the pair, broken by no seed: runs `src/simulation/`. `SEED=n` replays one run with a trace, `SEEDS=n` sets how many are run.
 
-mod bugs;
-mod checkers;
-mod clients;
-mod database;
-mod faults;
-mod gate;
-mod host;
-mod judge;
-mod lanes;
-mod marks;
-mod network;
-mod random;
-mod settings;
-mod steps;
-mod watchers;
-mod world;
-
-use bugs::Bug;
+use apd::simulation::{BUGS, Bug, MARKS, Outcome, run};
 use std::collections::{BTreeMap, BTreeSet};
-use world::{Outcome, World};
 
 const SEEDS: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
-
-fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Outcome {
-    World::new(seed, bug, trace).run()
 }
 
 /// The seeds of two threads; each run is on its own.
@@ -62,7 +39,7 @@ fn replay(seed: u64, bug: Option<Bug>) -> ! {
 #[test]
 fn the_pair_keeps_its_promises() {
     if let Some(seed) = number("SEED") {
-        let bug = number("BUG").map(|index| bugs::ALL[index as usize].0);
+        let bug = number("BUG").map(|index| BUGS[index as usize].0);
         replay(seed, bug);
     }
     let count = number("SEEDS").unwrap_or(SEEDS);
@@ -91,7 +68,7 @@ fn the_pair_keeps_its_promises() {
         broken.len(),
         broken[0].0
     );
-    let missed: Vec<_> = marks::NEEDED.iter().filter(|mark| !marks.contains(*mark)).collect();
+    let missed: Vec<_> = MARKS.iter().filter(|mark| !marks.contains(*mark)).collect();
     assert!(count < SEEDS || missed.is_empty(), "situations that were never met: {missed:?}");
 }
 
@@ -108,7 +85,7 @@ fn the_checkers_bite() {
     if number("SEED").is_some() {
         return;
     }
-    for (bug, within) in bugs::ALL {
+    for (bug, within) in BUGS {
         let caught =
             (1..=*within).find_map(|seed| run(seed, Some(*bug), false).violation.map(|text| (seed, text)));
         let (seed, text) = caught.unwrap_or_else(|| panic!("{bug:?} was not caught within {within} seeds"));

@@ -1,12 +1,12 @@
 //! The gate process and the kernel beneath it: the element lives until the lease's end plus at most one slice,
 //! closes by itself, is opened only by `Open`, and survives the daemon and the gate process.
 
-use crate::bugs::Bug;
-use crate::world::{Happening, MS, World};
-use apd::decision::action::{StepOutput, StepResult, Ticket};
-use apd::decision::event::{Event, GateReport, GateState};
-use apd::decision::time::Instant;
-use apd::decision::words::Epoch;
+use super::bugs::Bug;
+use super::world::{Happening, MS, World};
+use crate::decision::action::{StepOutput, StepResult, Ticket};
+use crate::decision::event::{Event, GateReport, GateState};
+use crate::decision::time::Instant;
+use crate::decision::words::Epoch;
 
 /// What the daemon says to the gate process.
 #[derive(Clone, Debug)]
@@ -208,12 +208,12 @@ impl World {
             return;
         }
         match self.hosts[host].server.health {
-            crate::database::Health::Up => {
+            super::database::Health::Up => {
                 self.hosts[host].server.read_only = true;
                 self.hosts[host].server.waiting.clear();
             }
-            crate::database::Health::Hung => self.at(20 * MS, Happening::GateFence { host, serial }),
-            crate::database::Health::Dead => {}
+            super::database::Health::Hung => self.at(20 * MS, Happening::GateFence { host, serial }),
+            super::database::Health::Dead => {}
         }
     }
 

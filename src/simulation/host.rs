@@ -1,19 +1,19 @@
 //! One host: its clock, its server and gate, and the daemon that runs the decision core as
 //! `src/driver/pair.rs` does: one event, all actions, then the next deadline.
 
-use crate::database::{Frozen, Server};
-use crate::gate::{Gate, ToGate};
-use crate::lanes::Lane;
-use crate::random::Random;
-use crate::settings::Drawn;
-use crate::world::{Happening, MS, World};
-use apd::decision::action::{Action, AddressStep, Answer, DurableFacts, Step, Ticket};
-use apd::decision::event::{DatabaseReport, Event, Found, LinkReport, ModeReading};
-use apd::decision::node::Node;
-use apd::decision::settings::Settings;
-use apd::decision::time::Instant;
-use apd::decision::why::{Severity, Why};
-use apd::decision::words::{Epoch, InstanceId, Mode};
+use super::database::{Frozen, Server};
+use super::gate::{Gate, ToGate};
+use super::lanes::Lane;
+use super::random::Random;
+use super::settings::Drawn;
+use super::world::{Happening, MS, World};
+use crate::decision::action::{Action, AddressStep, Answer, DurableFacts, Step, Ticket};
+use crate::decision::event::{DatabaseReport, Event, Found, LinkReport, ModeReading};
+use crate::decision::node::Node;
+use crate::decision::settings::Settings;
+use crate::decision::time::Instant;
+use crate::decision::why::{Severity, Why};
+use crate::decision::words::{Epoch, InstanceId, Mode};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub struct Daemon {
     pub database: Lane,
     pub remote: Lane,
     /// What was fetched from the dead server's log.
-    pub tail: Vec<crate::database::Transaction>,
+    pub tail: Vec<super::database::Transaction>,
     /// apd's own rows stop.
     pub quiet: bool,
     pub rows_of: Option<Epoch>,

@@ -1,8 +1,8 @@
 //! The promises, looked at from outside: never what a node believes, only what the world does.
 
-use crate::world::{MS, World};
-use apd::decision::settings::OnUndrained;
-use apd::decision::words::{Epoch, Mode, Protection};
+use super::world::{MS, World};
+use crate::decision::settings::OnUndrained;
+use crate::decision::words::{Epoch, Mode, Protection};
 use std::collections::BTreeSet;
 
 /// What the checkers remember.
@@ -46,7 +46,7 @@ impl World {
         // Two that answer for the address are one step from two that write.
         if self.answers(0) && self.answers(1) {
             // Two that began in a partition end when they can hear each other again.
-            if self.checkers.split && !self.round_trip(crate::network::Protocol::Peer) {
+            if self.checkers.split && !self.round_trip(super::network::Protocol::Peer) {
                 self.excuse_partition();
             }
             if self.now > self.checkers.partition_until && self.plan.partitions == 0 {
@@ -115,7 +115,7 @@ impl World {
             replica
                 .relay
                 .iter()
-                .any(|one| matches!(one.content, crate::database::Content::Data(id) if missing.contains(&id)))
+                .any(|one| matches!(one.content, super::database::Content::Data(id) if missing.contains(&id)))
         });
         if in_relay && !promotes && !self.checkers.forked {
             self.break_promise(format!("S5: db{} opens with acknowledged writes in its relay log", host + 1));
@@ -124,7 +124,7 @@ impl World {
         let to_be_had = missing.iter().filter(|id| there.contains(id)).count();
         let bound = 3_000 * MS + 4 * Self::nanos(self.hosts[host].settings.lease);
         let reached = self.checkers.reached_since[host].is_some_and(|since| self.now > since + bound);
-        let contact = self.round_trip(crate::network::Protocol::Peer) && self.plan.partitions == 0;
+        let contact = self.round_trip(super::network::Protocol::Peer) && self.plan.partitions == 0;
         if to_be_had > 0 && reached && contact && !promotes && !self.checkers.forked && !self.judge.forced() {
             self.break_promise(format!(
                 "S5: db{} opens without {to_be_had} acknowledged writes that the other server has",

@@ -1,7 +1,7 @@
 //! Situations that the default seeds must have met; a simulation that never gets there proves nothing.
 
-use crate::world::World;
-use apd::decision::why::Why;
+use super::world::World;
+use crate::decision::why::Why;
 
 /// What must have been met.
 pub const NEEDED: &[&str] = &[

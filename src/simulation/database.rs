@@ -1,9 +1,9 @@
 //! A MariaDB server as the pair sees it: commits with (domain, server, sequence), a binary log, `read_only`, a
 //! stage that pauses commits, and one asynchronous replica with a relay log (reference: MariaDB, sections 1 to 3).
 
-use apd::decision::event::{DatabaseReport, ReplicaReport};
-use apd::decision::gtid::{Gtid, GtidState};
-use apd::decision::words::Epoch;
+use crate::decision::event::{DatabaseReport, ReplicaReport};
+use crate::decision::gtid::{Gtid, GtidState};
+use crate::decision::words::Epoch;
 use std::collections::{BTreeSet, VecDeque};
 
 /// What a transaction holds.

@@ -1,11 +1,11 @@
 //! The course of a run: boot, faults, heal, and then an operator who uses what the states name as remedy.
 //! After every heal exactly one node serves within a bound, or a named state says what to do, and doing it helps.
 
-use crate::random::Random;
-use crate::world::{Happening, MS, World};
-use apd::decision::action::Answer;
-use apd::decision::event::Command;
-use apd::decision::words::Mode;
+use super::random::Random;
+use super::world::{Happening, MS, World};
+use crate::decision::action::Answer;
+use crate::decision::event::Command;
+use crate::decision::words::Mode;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Clients that write unique ids through whoever answers for the virtual address, and remember what was
 //! acknowledged.
 
-use crate::database::{Content, Frozen};
-use crate::world::{Happening, World};
+use super::database::{Content, Frozen};
+use super::world::{Happening, World};
 
 /// All clients.
 #[derive(Clone, Debug, Default)]

@@ -1,9 +1,9 @@
 //! Bugs put into the harness on purpose: each must be caught, or the checkers do not bite.
 
-use crate::world::{Happening, MS, World};
-use apd::decision::event::Event;
-use apd::decision::peer::{PeerMessage, Released};
-use apd::decision::words::Role;
+use super::world::{Happening, MS, World};
+use crate::decision::event::Event;
+use crate::decision::peer::{PeerMessage, Released};
+use crate::decision::words::Role;
 
 /// One bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

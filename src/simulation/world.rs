@@ -1,18 +1,18 @@
 //! The world: two hosts, a network, clients, and one queue of what happens next. No real time, no threads.
 
-use crate::bugs::Bug;
-use crate::checkers::Checkers;
-use crate::clients::Clients;
-use crate::faults::Plan;
-use crate::gate::ToGate;
-use crate::host::Host;
-use crate::judge::Judge;
-use crate::lanes::LaneName;
-use crate::network::Network;
-use crate::random::Random;
-use crate::settings::{self, Drawn};
-use apd::decision::event::Event;
-use apd::decision::peer::PeerMessage;
+use super::bugs::Bug;
+use super::checkers::Checkers;
+use super::clients::Clients;
+use super::faults::Plan;
+use super::gate::ToGate;
+use super::host::Host;
+use super::judge::Judge;
+use super::lanes::LaneName;
+use super::network::Network;
+use super::random::Random;
+use super::settings::{self, Drawn};
+use crate::decision::event::Event;
+use crate::decision::peer::PeerMessage;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One millisecond of true time.
@@ -150,11 +150,15 @@ pub struct World {
 
 /// How a run ended.
 pub struct Outcome {
+    /// The first broken promise, and when.
     pub violation: Option<String>,
+    /// The situations that the run met.
     pub marks: BTreeSet<&'static str>,
     /// Named states that the run ended in, by their codes.
     pub named: Vec<String>,
+    /// Line by line, if it was asked for.
     pub trace: Vec<String>,
+    /// Simulated seconds.
     pub seconds: u64,
 }
 

@@ -1,13 +1,13 @@
 //! What goes wrong: a plan drawn from the seed, begun and ended at its times.
 
-use crate::database::Health;
-use crate::network::Protocol;
-use crate::random::Random;
-use crate::settings::Drawn;
-use crate::world::{Happening, MS, World};
-use apd::decision::action::CommandId;
-use apd::decision::event::{Command, Event};
-use apd::decision::words::Mode;
+use super::database::Health;
+use super::network::Protocol;
+use super::random::Random;
+use super::settings::Drawn;
+use super::world::{Happening, MS, World};
+use crate::decision::action::CommandId;
+use crate::decision::event::{Command, Event};
+use crate::decision::words::Mode;
 
 /// One kind of fault; the number is the host that it strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,7 +278,7 @@ impl World {
         state.powered = false;
         state.server.die();
         let run = state.gate.run + 1;
-        state.gate = crate::gate::Gate { run, ..Default::default() };
+        state.gate = super::gate::Gate { run, ..Default::default() };
         self.hang_up(host);
     }
 

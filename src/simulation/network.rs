@@ -1,12 +1,12 @@
 //! Directed paths between the two hosts by protocol, and the peer link: two TCP connections that keep order,
 //! hold what they cannot deliver for two seconds, and then break.
 
-use crate::bugs::Bug;
-use crate::random::Random;
-use crate::world::{Happening, MS, World};
-use apd::decision::event::{Advert, Event};
-use apd::decision::peer::PeerMessage;
-use apd::decision::words::InstanceId;
+use super::bugs::Bug;
+use super::random::Random;
+use super::world::{Happening, MS, World};
+use crate::decision::event::{Advert, Event};
+use crate::decision::peer::PeerMessage;
+use crate::decision::words::InstanceId;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! What reports to a daemon: the database probe, checks, gateway targets, the search for life, and replication.
 
-use crate::database::{Content, Frozen, Health};
-use crate::network::Protocol;
-use crate::world::{Happening, MS, World};
-use apd::decision::event::{CheckReport, Event};
-use apd::decision::words::NodeId;
+use super::database::{Content, Frozen, Health};
+use super::network::Protocol;
+use super::world::{Happening, MS, World};
+use crate::decision::event::{CheckReport, Event};
+use crate::decision::words::NodeId;
 use std::time::Duration;
 
 impl World {
@@ -160,7 +160,7 @@ impl World {
             }
         }
         // A drain that lies shows only where something waits.
-        let lags = self.hosts[to].slow_apply > 0 || self.bug == Some(crate::bugs::Bug::DrainLies);
+        let lags = self.hosts[to].slow_apply > 0 || self.bug == Some(super::bugs::Bug::DrainLies);
         if self.hosts[to].server.up() && !lags {
             self.hosts[to].server.apply(usize::MAX);
         }

@@ -1,11 +1,11 @@
 //! The lanes of slow work: nothing overtakes within one, what only waits gives way to what forbids, steps end
 //! late, and a step that timed out may still take effect (as `src/driver/lanes.rs` and the servers behind it).
 
-use crate::bugs::Bug;
-use crate::database::Health;
-use crate::world::{Happening, MS, World};
-use apd::decision::action::{DatabaseStep, RecordStep, RemoteStep, Step, StepOutput, StepResult, Ticket};
-use apd::decision::event::Event;
+use super::bugs::Bug;
+use super::database::Health;
+use super::world::{Happening, MS, World};
+use crate::decision::action::{DatabaseStep, RecordStep, RemoteStep, Step, StepOutput, StepResult, Ticket};
+use crate::decision::event::Event;
 use std::collections::VecDeque;
 use std::time::Duration;
 
