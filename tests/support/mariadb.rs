@@ -20,10 +20,11 @@ pub const REPLICATION_PASSWORD: &str = "repl-Secret\\2";
 
 /// A program of MariaDB: from PATH, or from what `make tools` has unpacked.
 pub fn find_tool(name: &str) -> PathBuf {
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/mariadb/usr");
+    // `make tools` unpacks into the build folder, with a wrapper for each program.
+    let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools");
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/usr/bin".into(), unpacked.join("sbin"), unpacked.join("bin")])
+        .chain(["/usr/sbin".into(), "/usr/bin".into(), unpacked.join("bin")])
         .map(|folder| folder.join(name))
         .find(|candidate| candidate.is_file())
         .unwrap_or_else(|| {
@@ -31,10 +32,10 @@ pub fn find_tool(name: &str) -> PathBuf {
         })
 }
 
-/// `--basedir` where the server was unpacked instead of installed.
+/// `--basedir` of a server that is neither the host's own nor behind a wrapper, which names its own.
 fn base_of(tool: &Path) -> Option<PathBuf> {
     let base = tool.parent()?.parent()?;
-    (base != Path::new("/usr") && base != Path::new("/")).then(|| base.to_path_buf())
+    (base != Path::new("/usr") && base.join("share/mysql").is_dir()).then(|| base.to_path_buf())
 }
 
 /// An empty data folder, made once for each build folder.
@@ -54,7 +55,8 @@ fn template() -> PathBuf {
         command.args(base_of(&tool).map(|base| format!("--basedir={}", base.display())));
         command.env("TMPDIR", &temporary);
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(output.status.success(), "{}: {said:?}", tool.display());
         // Somebody else may have been quicker: then theirs is as good.
         let _ = std::fs::rename(&data, &template);
     }
