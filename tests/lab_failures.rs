@@ -47,6 +47,7 @@ fn r1_07_r1_22_r1_33_r1_43_power_off_and_return() -> Result<()> {
     .with_context(|| format!("{replica:?}"))?;
     lab.heal(Fault::PowerOff, active)?;
     no_preemption(&lab, active)?;
+    lab.replays()?;
     let why = lab.status(active)?["node"]["why"].to_string();
     ensure!(why.len() > 4, "the returned node gives no reason for its maintenance");
     let lost = lab.lost(1 - active)?;

@@ -9,6 +9,8 @@
 
 #[path = "scenarios/host.rs"]
 mod host;
+#[path = "scenarios/recorder.rs"]
+mod recorder;
 #[path = "scenarios/server.rs"]
 mod server;
 #[path = "scenarios/world.rs"]

@@ -185,6 +185,15 @@ pub enum Verb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Feed a recording through the decision again and compare what it does with what was done then
+    Replay {
+        /// One file of a recording
+        #[arg(value_name = "FILE", conflicts_with = "state_dir")]
+        file: Option<PathBuf>,
+        /// All recordings of a node, in their order [default: node.state_dir of the configuration]
+        #[arg(long, value_name = "DIR")]
+        state_dir: Option<PathBuf>,
+    },
     /// Close the gate, remove the virtual address, make the database read-only, without the daemon
     LocalFence {
         /// Only when no lease lives
@@ -216,8 +225,6 @@ pub enum Verb {
     Simulate(Rest),
     #[command(hide = true)]
     Drill(Rest),
-    #[command(hide = true)]
-    Replay(Rest),
     #[command(hide = true)]
     Bundle(Rest),
     #[command(hide = true)]

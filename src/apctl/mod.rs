@@ -1,5 +1,5 @@
 //! `apctl`, the operator's command. Each verb asks the daemon over its control socket and prints the answer;
-//! only `config`, `bootstrap`, `local-fence` and `mode` without an argument work without one.
+//! only `config`, `bootstrap`, `replay`, `local-fence` and `mode` without an argument work without one.
 
 mod arguments;
 pub mod bootstrap;
@@ -11,6 +11,7 @@ mod exit;
 mod fence;
 mod output;
 mod place;
+mod replay;
 mod set_up;
 mod show;
 mod view;
@@ -57,6 +58,9 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         | Verb::Clear { .. } => change::change(&client()?, output, common, &arguments.verb),
         Verb::Config { verb } => configuration::config(output, common, verb),
         Verb::Bootstrap(typed) => set_up::set_up(output, common, typed),
+        Verb::Replay { file, state_dir } => {
+            replay::replay(output, common, file.as_deref(), state_dir.as_deref())
+        }
         Verb::LocalFence { if_lease_expired } => fence::fence(output, common, *if_lease_expired),
         later => Err(Failure::not_yet(later_name(later))),
     }
@@ -75,7 +79,6 @@ fn later_name(verb: &Verb) -> &'static str {
         Verb::Salvage(_) => "apctl salvage",
         Verb::Simulate(_) => "apctl simulate",
         Verb::Drill(_) => "apctl drill",
-        Verb::Replay(_) => "apctl replay",
         Verb::Bundle(_) => "apctl bundle",
         Verb::Reload(_) => "apctl reload",
         Verb::LogLevel(_) => "apctl log-level",

@@ -26,6 +26,12 @@ pub fn mode_file(common: &Common) -> PathBuf {
     )
 }
 
+/// The folder of the recordings: below `node.state_dir`.
+pub fn recordings(common: &Common) -> PathBuf {
+    let state = node_key(&common.config, "state_dir");
+    state.map_or_else(|| PathBuf::from("/var/lib/apd"), PathBuf::from).join("recording")
+}
+
 /// A key of `[node]`: environment first, then the last of `conf.d`, then the main file.
 fn node_key(config: &Path, key: &str) -> Option<String> {
     if let Ok(value) = std::env::var(format!("APD__NODE__{}", key.to_uppercase())) {

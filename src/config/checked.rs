@@ -132,6 +132,11 @@ impl Paths {
     pub fn journal(&self) -> PathBuf {
         self.state_dir.join("journal.db")
     }
+
+    /// The folder of what the decision was told and did.
+    pub fn recording(&self) -> PathBuf {
+        self.state_dir.join("recording")
+    }
 }
 
 /// `[vrrp]`.

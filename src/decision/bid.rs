@@ -12,13 +12,14 @@ use super::takeover::{Prepared, Right, TakeoverKind};
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Mode, Protection};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Several questions for the address fit into it.
 const SHORTEST_LOOK: Duration = Duration::from_millis(40);
 
 /// The active is silent.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Bid {
     number: u64,
     began: Instant,
@@ -30,7 +31,7 @@ pub(super) struct Bid {
 }
 
 /// Preparations of a bid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum BidStep {
     Reach,
     Drain,

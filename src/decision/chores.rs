@@ -6,11 +6,12 @@ use super::phase::{Phase, Purpose, outcome};
 use super::time::Instant;
 use super::why::Why;
 use super::words::Mode;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Serving.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Active {
     /// Off the critical path, in order.
     pub(super) chores: VecDeque<Chore>,
@@ -27,7 +28,7 @@ pub(super) struct Active {
 }
 
 /// What a new active does after clients are served.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Chore {
     ForgetPrimary,
     LiftCut,

@@ -1,8 +1,10 @@
 //! What gives the right to a takeover, how it came about, and the order of its effects: data that the rules of
 //! `takeover` follow.
 
+use serde::{Deserialize, Serialize};
+
 /// What gives the right to take over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Right {
     /// The active granted it, and is silent.
     Eligible,
@@ -32,7 +34,7 @@ impl Right {
 }
 
 /// How the takeover came about; decides which steps apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum TakeoverKind {
     /// After a bid.
     Silence,
@@ -120,7 +122,7 @@ pub(super) const TAKE_OVER: &[TakeoverStep] = &[
 ];
 
 /// What a bid has done before the right is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Prepared {
     pub(super) stopped: bool,
     /// The old active's server answers from here: it must be fenced.

@@ -11,13 +11,14 @@ use super::phase::{Phase, Purpose, outcome};
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Mode, Role};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long between two attempts to bring the replica in order.
 const RETRY: Duration = Duration::from_secs(3);
 
 /// Where the following stands.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct FollowState {
     pub(super) busy: bool,
     pub(super) forbidding: bool,
@@ -40,7 +41,7 @@ impl FollowState {
 }
 
 /// Steps of bringing the replica in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum FollowStep {
     /// Is what only this server has data, or nothing but notes of apd's own?
     Judge,

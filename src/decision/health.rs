@@ -6,9 +6,10 @@
 use super::event::CheckReport;
 use super::settings::{CheckSettings, Hysteresis};
 use super::time::Instant;
+use serde::{Deserialize, Serialize};
 
 /// Counts agreeing results until a verdict changes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     hysteresis: Hysteresis,
     /// `None` until the first verdict is reached.
@@ -50,7 +51,7 @@ impl Verdict {
 }
 
 /// One configured check with its verdict.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckState {
     /// As configured.
     pub settings: CheckSettings,
@@ -61,7 +62,7 @@ pub struct CheckState {
 }
 
 /// All configured checks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checks(pub Vec<CheckState>);
 
 impl Checks {

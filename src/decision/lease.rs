@@ -7,13 +7,14 @@ use super::peer::Acknowledge;
 use super::settings::Settings;
 use super::time::Instant;
 use super::words::{Epoch, InstanceId};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Two clocks may drift apart by this much each way.
 pub const DRIFT_PARTS_PER_MILLION: u32 = 500;
 
 /// The lease as its holder sees it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LeaseKeeper {
     /// Counts heartbeats of this run.
     pub sequence: u64,
@@ -79,7 +80,7 @@ pub fn master_down_interval(priority: u8, active_advert_interval: Duration) -> D
 }
 
 /// What a standby must wait out before it may take over, built from every sign of life of the active.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TakeoverWait {
     /// No takeover before this.
     pub not_before: Instant,

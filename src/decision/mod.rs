@@ -20,6 +20,7 @@ pub mod node;
 pub mod peer;
 pub mod phase;
 mod rejoin;
+pub mod replay;
 mod reports;
 pub mod settings;
 mod standby;

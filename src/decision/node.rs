@@ -14,11 +14,13 @@ use super::settings::{OnStop, Settings};
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, InstanceId, Mode, NodeId, Role};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Everything that this node knows and does.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     pub(super) settings: Settings,
     pub(super) instance: InstanceId,
@@ -47,7 +49,7 @@ pub struct Node {
     pub(super) failures: u32,
     pub(super) latched: Option<Why>,
     pub(super) stopping: Option<Instant>,
-    pub(super) told: BTreeMap<&'static str, String>,
+    pub(super) told: BTreeMap<Cow<'static, str>, String>,
     pub(super) last_why: Why,
     pub(super) requests: BTreeMap<u64, CommandId>,
     tickets: BTreeMap<Ticket, Purpose>,
@@ -58,7 +60,7 @@ pub struct Node {
 }
 
 /// The mode as obeyed, and what the file last said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct ModeView {
     pub mode: Mode,
     pub problem: Option<String>,
@@ -69,7 +71,7 @@ pub(super) struct ModeView {
 }
 
 /// The gate process and its gate.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct GateView {
     pub connected: bool,
     pub state: GateState,
@@ -80,7 +82,7 @@ pub(super) struct GateView {
 }
 
 /// The local server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct DatabaseView {
     pub report: DatabaseReport,
     pub at: Option<Instant>,
@@ -94,7 +96,7 @@ pub(super) struct DatabaseView {
 }
 
 /// The probe targets.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct GatewayView {
     /// When enough targets last answered.
     pub answered_at: Option<Instant>,
@@ -107,7 +109,7 @@ pub(super) struct GatewayView {
 }
 
 /// The other node, as far as it was heard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct PeerView {
     pub up: bool,
     pub instance: InstanceId,
@@ -308,7 +310,7 @@ impl Node {
     /// Says something that may be true for long, once for each distinct text.
     pub(super) fn tell_once(&mut self, topic: &'static str, why: Why) {
         if self.told.get(topic) != Some(&why.text) {
-            self.told.insert(topic, why.text.clone());
+            self.told.insert(topic.into(), why.text.clone());
             self.tell(why);
         }
     }

@@ -12,7 +12,7 @@ use super::takeover::TakingOver;
 use serde::{Deserialize, Serialize};
 
 /// Where a node is in its life.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Before the start, and after the end.
     Stopped,
@@ -88,7 +88,7 @@ impl Cause {
 }
 
 /// What a started step is for; its end goes there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Purpose {
     /// Facts or mode that nothing waits for.
     Record,

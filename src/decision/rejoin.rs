@@ -10,13 +10,14 @@ use super::phase::{Phase, Purpose, outcome};
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Mode, Role};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long a replica may stand still during a rejoin.
 const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// A rejoin under way on the node that comes back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct RejoinState {
     stage: Stage,
     asked: Asked,
@@ -30,14 +31,14 @@ pub(super) struct RejoinState {
 }
 
 /// Who wants to know how it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Asked {
     Operator(CommandId),
     Peer(u64),
     Policy,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     Comparing,
     Forgetting,
@@ -48,7 +49,7 @@ enum Stage {
 }
 
 /// Steps of a rejoin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum RejoinStep {
     Compare,
     Forget,

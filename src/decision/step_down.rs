@@ -11,10 +11,11 @@ use super::phase::{Cause, Phase, Purpose, outcome};
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, Mode};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// On the way down.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SteppingDown {
     pub(super) cause: Cause,
     pub(super) epoch: Epoch,

@@ -13,6 +13,7 @@ use super::takeover::{Right, TakeoverKind};
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, Mode};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long the peer may take to answer `Prepare`, and to open after the release.
@@ -21,7 +22,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The old side of a handover.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct HandingOver {
     pub(super) operation: u64,
     pub(super) cause: Cause,
@@ -50,7 +51,7 @@ impl HandingOver {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     Preparing,
     Freezing,
@@ -60,7 +61,7 @@ enum Stage {
 }
 
 /// Steps of the old side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum HandOverStep {
     Freeze,
     Record,
@@ -70,7 +71,7 @@ pub(super) enum HandOverStep {
 }
 
 /// The new side, up to the release.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Receiving {
     operation: u64,
     planned: bool,

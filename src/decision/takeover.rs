@@ -10,6 +10,7 @@ use super::settings::OnUndrained;
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, Mode, Protection, Role};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 const ASK_PEER: Duration = Duration::from_secs(3);
 
 /// On the way up.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct TakingOver {
     pub(super) kind: TakeoverKind,
     pub(super) epoch: Epoch,

@@ -159,7 +159,7 @@ impl Node {
             guarded: self.guarded(),
             not_before: self.bid_ends_at(),
             next_deadline: self.next_deadline(),
-            warnings: self.told.iter().map(|(code, text)| ((*code).to_owned(), text.clone())).collect(),
+            warnings: self.told.iter().map(|(code, text)| (code.to_string(), text.clone())).collect(),
         }
     }
 

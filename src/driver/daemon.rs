@@ -17,6 +17,7 @@ use crate::io::gateway::GatewayProber;
 use crate::io::http_probe::HttpProber;
 use crate::io::journal::Journal;
 use crate::io::mariadb::{Database, DatabaseSettings};
+use crate::io::recording::Recording;
 use crate::io::state_file::StateFile;
 use crate::io::{clock, mode_file, notify, sys};
 use anyhow::{Context, bail};
@@ -76,9 +77,10 @@ pub fn run(config: Config, started: Started) -> anyhow::Result<()> {
     .start()?;
     let (found, effects) = assemble(&config, instance, work.handle(), &events, journal.clone())?;
     let recorder = Recorder::new(journal);
+    let recording = Recording::start(config.paths.recording());
     let publisher = Publisher::new(config.clone(), snapshots);
     let node = Node::new(decision_settings(&config));
-    let parts = Parts { config, instance, found, effects, recorder, publisher, node };
+    let parts = Parts { config, instance, found, effects, recorder, recording, publisher, node };
     let pair = std::thread::Builder::new()
         .name("pair".into())
         .spawn(move || pair_thread(parts, started, inbox, orders))
@@ -126,6 +128,7 @@ struct Parts {
     found: Found,
     effects: Effects,
     recorder: Recorder,
+    recording: Recording,
     publisher: Publisher,
     node: Node,
 }
@@ -326,7 +329,8 @@ fn pair_thread(
         }
         let inputs = Inputs::open(&config, parts.instance, gate, inbox, orders)?;
         notify::ready("started");
-        let pair = Pair::new(config, parts.node, inputs, parts.effects, parts.recorder, parts.publisher);
-        pair.run(Event::Started(parts.found)).await
+        let Parts { found, node, effects, recorder, recording, publisher, .. } = parts;
+        let pair = Pair::new(config, node, inputs, effects, recorder, recording, publisher);
+        pair.run(Event::Started(found)).await
     })
 }

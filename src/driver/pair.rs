@@ -13,6 +13,7 @@ use crate::decision::node::Node;
 use crate::decision::time::Instant;
 use crate::io::control_socket::ControlRequest;
 use crate::io::peer_link::LinkEvent;
+use crate::io::recording::Recording;
 use crate::io::{clock, mode_file, notify};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub struct Pair {
     pub(super) inputs: Inputs,
     pub(super) effects: Effects,
     pub(super) recorder: Recorder,
+    recording: Recording,
     pub(super) publisher: Publisher,
     pub(super) announcing: Announcing,
     pub(super) life: LifeSearch,
@@ -43,6 +45,7 @@ impl Pair {
         inputs: Inputs,
         effects: Effects,
         recorder: Recorder,
+        recording: Recording,
         publisher: Publisher,
     ) -> Self {
         let addresses =
@@ -57,6 +60,7 @@ impl Pair {
             inputs,
             effects,
             recorder,
+            recording,
             publisher,
             life: LifeSearch::default(),
             link_was_usable: true,
@@ -162,6 +166,7 @@ impl Pair {
     fn take(&mut self, event: Event, now: Instant) {
         let epoch = self.node.epoch().number;
         self.recorder.event(&event, epoch, now);
+        self.recording.event(&self.node, &event, now);
         if let Event::StepEnded { ticket, .. } = &event {
             self.effects.step_ended(*ticket);
         }
@@ -169,6 +174,7 @@ impl Pair {
         while let Some(action) = self.node.poll_action() {
             let epoch = self.node.epoch().number;
             self.recorder.action(&action, epoch, now);
+            self.recording.action(&action);
             self.carry_out(action, now);
         }
     }

@@ -20,6 +20,7 @@ pub mod nft;
 pub mod notify;
 pub mod packet_socket;
 pub mod peer_link;
+pub mod recording;
 pub mod sock_destroy;
 pub mod state_file;
 pub mod sys;

@@ -8,4 +8,5 @@ pub mod control;
 pub mod echo;
 pub mod gate;
 pub mod peer;
+pub mod recording;
 pub mod state;

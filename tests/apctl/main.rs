@@ -15,6 +15,7 @@ mod mariadb;
 #[path = "../support/netns.rs"]
 mod netns;
 mod pages;
+mod replay;
 
 use control::{Daemon, Setup};
 use std::process::Output;

@@ -206,7 +206,6 @@ fn verbs_of_later_versions_are_refused_with_2() {
         &["salvage", "show", "3"],
         &["simulate", "--fault", "x"],
         &["drill", "peer-down"],
-        &["replay", "file"],
         &["bundle"],
         &["reload"],
         &["log-level", "debug"],

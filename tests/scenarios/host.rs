@@ -1,11 +1,12 @@
 //! One host of a story: what survives a power cut, what the kernel holds, and the daemon if it runs.
 
+use super::recorder::Recorder;
 use super::server::{Server, usual};
 use apd::decision::action::{
-    AddressStep, DatabaseStep, DurableFacts, Lane, RecordStep, RemoteStep, Step, StepOutput, StepResult,
-    Ticket,
+    Action, AddressStep, DatabaseStep, DurableFacts, Lane, RecordStep, RemoteStep, Step, StepOutput,
+    StepResult, Ticket,
 };
-use apd::decision::event::{Found, GateState, ModeReading};
+use apd::decision::event::{Event, Found, GateState, ModeReading};
 use apd::decision::node::Node;
 use apd::decision::settings::Settings;
 use apd::decision::time::Instant;
@@ -52,6 +53,7 @@ pub struct Host {
     pub watching: bool,
     /// Steps that will fail or be slow, by name.
     pub troubles: BTreeMap<String, Trouble>,
+    recorder: Recorder,
 }
 
 /// What a story has in store for a step.
@@ -88,6 +90,7 @@ impl Host {
             heartbeat_epoch: None,
             watching: false,
             troubles: BTreeMap::new(),
+            recorder: Recorder::default(),
             settings,
         }
     }
@@ -112,6 +115,16 @@ impl Host {
         self.watching = false;
         let instance = InstanceId(self.run * 10 + u64::from(self.settings.me.0));
         Found { instance, durable: self.durable, mode: self.mode.clone(), gate: self.gate }
+    }
+
+    /// One event for the daemon, and what it does about it; recorded, and done again from the recording.
+    pub fn tell(&mut self, event: Event, now: Instant) -> Option<Vec<Action>> {
+        let node = self.node.as_mut()?;
+        self.recorder.event(self.run, node, &event, now);
+        node.handle(event, now);
+        let actions: Vec<Action> = std::iter::from_fn(|| node.poll_action()).collect();
+        self.recorder.actions(&actions);
+        Some(actions)
     }
 
     /// The daemon is gone, however it went. What the kernel holds stays.

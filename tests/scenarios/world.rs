@@ -308,12 +308,8 @@ impl World {
     /// One event for a daemon, and everything that it does about it.
     pub fn deliver(&mut self, host: usize, event: Event) {
         let now = self.now;
-        let Some(node) = self.hosts[host].node.as_mut() else { return };
-        node.handle(event, now);
-        let mut actions = Vec::new();
-        while let Some(action) = node.poll_action() {
-            actions.push(action);
-        }
+        let Some(actions) = self.hosts[host].tell(event, now) else { return };
+        let Some(node) = &self.hosts[host].node else { return };
         // A deadline that has passed would make the loop spin; one that is far away would make heartbeats late.
         let (next, heartbeat) = (node.next_deadline(), self.hosts[host].settings.heartbeat);
         assert!(node.is_done() || next > now, "a deadline in the past");

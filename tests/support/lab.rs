@@ -215,6 +215,16 @@ impl Lab {
         Ok(())
     }
 
+    /// That both nodes would decide the same again: `apctl replay` of what they recorded until now.
+    pub fn replays(&self) -> Result<()> {
+        for index in 0..2 {
+            let text = self.apctl(index, &["replay"])?;
+            let events: u64 = text.split(' ').next().unwrap_or_default().parse().context("no count")?;
+            ensure!(events > 100 && text.trim_end().ends_with("actions: the same"), "{text}");
+        }
+        Ok(())
+    }
+
     /// How many acknowledged writes a node does not have; the writers are stopped, and replication has ended.
     pub fn lost(&self, index: usize) -> Result<usize> {
         self.pair.stop_writers()?;
