@@ -6,6 +6,7 @@
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use crate::decision::code::Code;
 use crate::decision::why::Severity;
 use crate::wire::control::{SCHEMA_VERSION, Status};
 use serde_json::json;
@@ -158,8 +159,14 @@ fn one(name: String, check: &crate::wire::control::CheckStatus) -> Looked {
 /// Role and redundancy: the findings that are no probe's.
 fn pair(status: &Status) -> Looked {
     let worst = status.warnings.iter().find(|why| {
-        !["check.failed", "database.unreachable", "link.down", "gateway.silent", "database.unhealthy"]
-            .contains(&why.code.as_str())
+        !matches!(
+            why.code,
+            Code::CheckFailed
+                | Code::DatabaseUnreachable
+                | Code::LinkDown
+                | Code::GatewaySilent
+                | Code::DatabaseUnhealthy
+        )
     });
     let node = &status.node;
     let (state, text) = match worst {

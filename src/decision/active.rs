@@ -1,6 +1,7 @@
 //! The node that serves: its lease, its heartbeats and advertisements, and what ends its activity.
 
 use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, StepResult};
+use super::code::Code;
 use super::node::Node;
 use super::peer::{Heartbeat, PeerFacts, PeerMessage};
 use super::phase::{Cause, Phase, Purpose};
@@ -101,7 +102,7 @@ impl Node {
             }
             self.persist(Purpose::Solo);
             if self.mode.mode != Mode::Standalone {
-                let why = Why::warning("solo", "the peer no longer acknowledges: this node goes on alone");
+                let why = Why::new(Code::Solo, "the peer no longer acknowledges: this node goes on alone");
                 self.tell_once("solo", why);
             }
         }
@@ -145,7 +146,7 @@ impl Node {
             self.renew_by_solo();
         } else {
             self.durable.solo = None;
-            self.tell_once("state", Why::error("state.unwritable", "the state file cannot be written"));
+            self.tell_once("state", Why::new(Code::StateUnwritable, "the state file cannot be written"));
         }
     }
 
@@ -213,7 +214,7 @@ impl Node {
             }
         }
         self.database.report.replica = None;
-        self.tell(Why::warning("database.role", "the server did not have the active's role: put right"));
+        self.tell(Why::new(Code::DatabaseRole, "the server did not have the active's role: put right"));
         if let Phase::Active(active) = &mut self.phase {
             active.chores.extend(chores);
         }
@@ -311,7 +312,7 @@ impl Node {
             self.begin_handover(Cause::Check, text, None);
         } else if !self.peer_can_serve() {
             let text = format!("{text}; but the peer cannot serve: this node serves what it can");
-            self.tell_once("last_one", Why::error("last_one_standing", text));
+            self.tell_once("last_one", Why::new(Code::LastOneStanding, text));
         }
     }
 
@@ -352,10 +353,7 @@ impl Node {
             self.begin_handover(Cause::Mode, "the mode is maintenance".into(), None);
         } else {
             let text = "the mode is maintenance, but the peer cannot serve: this node goes on until it can";
-            self.tell_once(
-                "maintenance",
-                Why::error("maintenance.last_one", text).resolved_by("apctl mode standalone"),
-            );
+            self.tell_once("maintenance", Why::new(Code::MaintenanceLastOne, text));
         }
     }
 
@@ -460,12 +458,12 @@ impl Node {
             StepResult::Ok(_) => self.untell("state"),
             StepResult::Failed(text) => {
                 let text = format!("the state folder cannot be written: {text}");
-                self.tell_once("state", Why::error("state.unwritable", text));
+                self.tell_once("state", Why::new(Code::StateUnwritable, text));
             }
             StepResult::TimedOut => {
                 self.tell_once(
                     "state",
-                    Why::error("state.slow", "the state folder does not take writes in time"),
+                    Why::new(Code::StateSlow, "the state folder does not take writes in time"),
                 );
             }
         }

@@ -6,6 +6,7 @@
 //! fenced first, and the stream is cut after that (the cut would keep the fence out too).
 
 use super::action::{Action, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
+use super::code::Code;
 use super::node::Node;
 use super::phase::{Phase, Purpose, outcome};
 use super::takeover::{Prepared, Right, TakeoverKind};
@@ -56,8 +57,8 @@ impl Node {
             ready: false,
         });
         let wait = self.bid_ends_at().since(self.now).as_millis();
-        self.tell(Why::warning(
-            "bid.started",
+        self.tell(Why::new(
+            Code::BidStarted,
             format!(
                 "the peer is silent on every path: bid by right of {}, {wait} ms to wait out",
                 right.code()
@@ -186,7 +187,7 @@ impl Node {
             self.undo_bid();
         }
         self.phase = Phase::Standby;
-        self.tell(Why::info("bid.called_off", format!("the bid is called off: {because}")));
+        self.tell(Why::new(Code::BidCalledOff, format!("the bid is called off: {because}")));
     }
 
     /// Puts the replica back as it was; the receiving thread was never stopped, so the relay log stands.

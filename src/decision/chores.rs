@@ -1,6 +1,7 @@
 //! What a new active does when clients are already served: off the critical path, in order.
 
 use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, StepResult, Ticket};
+use super::code::Code;
 use super::node::{GateView, Node};
 use super::phase::{Phase, Purpose, outcome};
 use super::time::Instant;
@@ -117,7 +118,7 @@ impl Node {
             active.chore_running = false;
         }
         if let Err(text) = outcome(result) {
-            self.tell(Why::warning("takeover.chore", format!("after the takeover: {text}")));
+            self.tell(Why::new(Code::TakeoverChore, format!("after the takeover: {text}")));
         }
     }
 }

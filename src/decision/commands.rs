@@ -1,12 +1,13 @@
 //! What operators ask for, by command or by an edited mode file, and what is refused with which remedy.
 
 use super::action::{Action, Answer, CommandId};
+use super::code::Code;
 use super::event::{Command, ModeReading};
 use super::node::Node;
 use super::peer::{PeerMessage, Switchover};
 use super::phase::{Cause, Phase, Purpose};
 use super::takeover::Right;
-use super::why::Why;
+use super::why::{Severity, Why};
 use super::words::Mode;
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ impl Node {
         self.untell("mode.refused");
         self.write_mode(mode, actor, reason);
         self.mode.nag_at = nag_after.map(|after| self.now + after);
-        self.tell(Why::info("mode.set", format!("mode {mode}, set by {actor}: {reason}")));
+        self.tell(Why::new(Code::ModeSet, format!("mode {mode}, set by {actor}: {reason}")));
         if mode == Mode::Maintenance && matches!(self.phase, Phase::Active(_)) {
             return Answer::Done("mode maintenance: switching over first".into());
         }
@@ -187,7 +188,7 @@ impl Node {
         if !matches!(self.phase, Phase::Standby) {
             return refused("E_BUSY", "this node is in the middle of a change", "apctl status");
         }
-        self.tell(Why::warning("failover.forced", format!("an operator forces a takeover: {reason}")));
+        self.tell(Why::new(Code::FailoverForced, format!("an operator forces a takeover: {reason}")));
         self.retry_at = self.now;
         if self.contact() {
             self.begin_takeover(super::takeover::TakeoverKind::Forced, Right::Operator);
@@ -206,7 +207,7 @@ impl Node {
         self.retry_at = self.now;
         self.failovers.clear();
         self.untell("blocked");
-        self.tell(Why::info("cleared", "an operator cleared the latched fault and the guard"));
+        self.tell(Why::new(Code::Cleared, "an operator cleared the latched fault and the guard"));
         Answer::Done("cleared".into())
     }
 
@@ -214,8 +215,8 @@ impl Node {
     pub(super) fn on_mode_file(&mut self, reading: ModeReading) {
         if let Some(problem) = reading.problem {
             if self.mode.problem.as_ref() != Some(&problem) {
-                let why = Why::error("mode.garbage", format!("{problem}: read as maintenance"));
-                self.tell(why.resolved_by("apctl mode ap|maintenance|standalone"));
+                let why = Why::new(Code::ModeGarbage, format!("{problem}: read as maintenance"));
+                self.tell(why);
             }
             self.mode_is(Mode::Maintenance, "a hand", "the mode file is not readable as a mode");
             self.mode.problem = Some(problem);
@@ -229,7 +230,7 @@ impl Node {
         if let Some(Answer::Refused { reason, remedy, .. }) = self.mode_refused(mode, false) {
             let text = format!("the mode file was set to {mode} by hand; not obeyed: {reason}");
             self.untell("mode.refused");
-            self.tell_once("mode.refused", Why::error("mode.refused", text).resolved_by(remedy));
+            self.tell_once("mode.refused", Why::new(Code::ModeRefused, text).resolved_by(remedy));
             let (mode, actor) = (self.mode.mode, self.mode.actor.clone());
             self.write_mode(mode, &actor, "restored after an edit that could not be obeyed");
             return;
@@ -239,6 +240,7 @@ impl Node {
             self.durable.maintenance_by_apd = false;
             self.persist(Purpose::Record);
         }
-        self.tell(Why::warning("mode.set", format!("mode {mode}, set by {}", reading.actor)));
+        let why = Why::new(Code::ModeSet, format!("mode {mode}, set by {}", reading.actor));
+        self.tell(why.weighing(Severity::Warning));
     }
 }

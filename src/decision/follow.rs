@@ -4,6 +4,7 @@
 //! start deletes the relay log and can hide a divergence behind "Yes/Yes" (reference: MariaDB, facts 1 and 4).
 
 use super::action::{Comparison, DatabaseStep, RemoteStep, Step, StepOutput, StepResult};
+use super::code::Code;
 use super::gtid::GtidState;
 use super::node::Node;
 use super::peer::PeerFacts;
@@ -69,7 +70,7 @@ impl Node {
         if report.writable && !self.follow.forbidding {
             self.follow.forbidding = true;
             let text = "the database takes writes on a node that is not active: forbidden";
-            self.tell(Why::warning("database.role", text));
+            self.tell(Why::new(Code::DatabaseRole, text));
             let step = Step::Database(DatabaseStep::ForbidWrites);
             self.start(step, Duration::from_secs(2), Purpose::Forbid);
             return;
@@ -80,7 +81,7 @@ impl Node {
         if self.follows_well() {
             if self.follow.problem.take().is_some() {
                 self.untell("follow");
-                self.tell(Why::info("follow.well", "the replica follows the active"));
+                self.tell(Why::new(Code::FollowWell, "the replica follows the active"));
             }
             return;
         }
@@ -132,7 +133,7 @@ impl Node {
             (FollowStep::Forget, Ok(_)) => self.start_following(),
             (FollowStep::Follow, Ok(_)) => {
                 let text = format!("following {}", self.settings.peer_name);
-                self.tell(Why::info("follow.started", text));
+                self.tell(Why::new(Code::FollowStarted, text));
             }
             (step, Ok(other)) => self.cannot_follow(format!("{step:?} brought {other:?}")),
             (step, Err(text)) => self.cannot_follow(format!("{step:?}: {text}")),
@@ -180,8 +181,8 @@ impl Node {
             self.follow.judged = Some(comparison.mine);
             return;
         }
-        self.tell(Why::info(
-            "fork.notes",
+        self.tell(Why::new(
+            Code::ForkNotes,
             "only notes of apd's own are here alone: the peer's data is newer",
         ));
         self.follow.busy = true;
@@ -200,8 +201,8 @@ impl Node {
     }
 
     fn cannot_follow(&mut self, text: String) {
-        let why = Why::error("follow.failed", format!("this node does not follow the active: {text}"));
+        let why = Why::new(Code::FollowFailed, format!("this node does not follow the active: {text}"));
         self.follow.problem = Some(text);
-        self.tell_once("follow", why.resolved_by("apctl rejoin --dry-run"));
+        self.tell_once("follow", why);
     }
 }

@@ -2,6 +2,7 @@
 //! edge to (maintenance, standalone).
 
 use super::action::StepResult;
+use super::code::Code;
 use super::event::Advert;
 use super::node::Node;
 use super::peer::{Acknowledge, Heartbeat, PeerFacts, PeerMessage, Released};
@@ -13,8 +14,8 @@ impl Node {
     pub(super) fn on_advert(&mut self, advert: Advert) {
         if !advert.from_peer {
             let text = format!("another router, {}, uses this virtual router id", advert.source);
-            let why = Why::error("vrrp.foreign", text);
-            self.tell_once("foreign", why.resolved_by("give the pairs different vrrp.virtual_router_id"));
+            let why = Why::new(Code::VrrpForeign, text);
+            self.tell_once("foreign", why);
             return;
         }
         self.peer.advert = Some(advert);
@@ -127,8 +128,8 @@ impl Node {
         self.durable.maintenance_by_apd = true;
         let reason = format!("{} took over into epoch {epoch}", self.settings.peer_name);
         self.write_mode(Mode::Maintenance, "apd", &reason);
-        let why = Why::warning("mode.loser", format!("mode maintenance: {reason}"));
-        self.tell(why.resolved_by("apctl rejoin"));
+        let why = Why::new(Code::ModeLoser, format!("mode maintenance: {reason}"));
+        self.tell(why);
     }
 
     fn notice_mismatch(&mut self, facts: &PeerFacts) {
@@ -136,18 +137,12 @@ impl Node {
             self.untell("config");
         } else {
             let why =
-                Why::warning("config.mismatch", "the nodes' configurations differ in what they must share");
-            self.tell_once(
-                "config",
-                why.resolved_by("make both files equal, then restart the daemons in turn"),
-            );
+                Why::new(Code::ConfigMismatch, "the nodes' configurations differ in what they must share");
+            self.tell_once("config", why);
         }
         if facts.mode == Mode::Standalone && self.mode.mode == Mode::Standalone {
             let text = "both nodes are in mode standalone: only the active one serves";
-            self.tell_once(
-                "pair",
-                Why::error("mode.pair", text).resolved_by("apctl mode ap on the node that does not serve"),
-            );
+            self.tell_once("pair", Why::new(Code::ModePair, text));
         } else {
             self.untell("pair");
         }
@@ -181,7 +176,7 @@ impl Node {
             self.persist(Purpose::Eligible);
             let text =
                 if granted { "caught up: this node may take over" } else { "this node may not take over" };
-            self.tell(Why::info("eligible", text));
+            self.tell(Why::new(Code::Eligible, text));
         }
     }
 
@@ -211,7 +206,7 @@ impl Node {
             facts.serving = false;
         }
         let text = format!("the peer closed its gate in epoch {}: {}", released.epoch, released.reason);
-        self.tell(Why::warning("peer.released", text));
+        self.tell(Why::new(Code::PeerReleased, text));
         self.peer.released = Some(released);
     }
 
@@ -220,7 +215,7 @@ impl Node {
         if self.peer.contact_since.is_some() && !self.contact() {
             self.peer.contact_since = None;
             let path = if self.peer.up { "the peer link is up but silent" } else { "the peer link is down" };
-            self.tell(Why::warning("peer.silent", format!("no heartbeat for three intervals: {path}")));
+            self.tell(Why::new(Code::PeerSilent, format!("no heartbeat for three intervals: {path}")));
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod action;
 mod active;
 mod bid;
 mod chores;
+pub mod code;
 mod commands;
 mod course;
 pub mod event;

@@ -5,6 +5,7 @@
 //! The caller drains [`Node::poll_action`] and comes back at [`Node::next_deadline`] or with the next event.
 
 use super::action::{Action, CommandId, DurableFacts, RecordStep, Step, StepResult, Ticket};
+use super::code::Code;
 use super::event::{Advert, DatabaseReport, Event, Found, GateState, LinkReport};
 use super::health::{Checks, Verdict};
 use super::lease::{LeaseKeeper, TakeoverWait};
@@ -177,7 +178,7 @@ impl Node {
             latched: None,
             stopping: None,
             told: BTreeMap::new(),
-            last_why: Why::info("start", "not started"),
+            last_why: Why::new(Code::Start, "not started"),
             requests: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 1,
@@ -339,9 +340,7 @@ impl Node {
         let (lease, advert) = (self.settings.lease, self.settings.advert_interval);
         self.wait.sign_of_life(&self.settings, lease, advert, self.now);
         if let Some(problem) = found.mode.problem {
-            self.tell(
-                Why::error("mode.garbage", problem).resolved_by("apctl mode ap|maintenance|standalone"),
-            );
+            self.tell(Why::new(Code::ModeGarbage, problem));
         }
         if found.mode.interrupted {
             // A crash half way through a change: the change is finished.
@@ -366,8 +365,8 @@ impl Node {
             let name = check.settings.name.clone();
             let detail = check.last.as_ref().map(|(report, _)| report.detail.clone()).unwrap_or_default();
             let why = match check.verdict.healthy() {
-                Some(false) => Why::warning("check.failed", format!("check {name} fails: {detail}")),
-                _ => Why::info("check.passed", format!("check {name} passes")),
+                Some(false) => Why::new(Code::CheckFailed, format!("check {name} fails: {detail}")),
+                _ => Why::new(Code::CheckPassed, format!("check {name} passes")),
             };
             self.tell(why);
         }
@@ -385,7 +384,7 @@ impl Node {
         } else {
             self.gateway.silent_at = Some(self.now);
             let text = format!("{answered} of {asked} gateway targets answer");
-            self.tell_once("gateway", Why::warning("gateway.silent", text));
+            self.tell_once("gateway", Why::new(Code::GatewaySilent, text));
         }
     }
 
@@ -396,7 +395,7 @@ impl Node {
             return;
         }
         let text = format!("this node was paused for {} ms, longer than its lease", gap.as_millis());
-        self.tell(Why::error("node.paused", text.clone()));
+        self.tell(Why::new(Code::NodePaused, text.clone()));
         if matches!(self.phase, Phase::Active(_) | Phase::TakingOver(_) | Phase::HandingOver(_)) {
             self.step_down(super::phase::Cause::Paused, text);
         }
@@ -410,7 +409,7 @@ impl Node {
                 OnStop::Keep => "the daemon was told to stop: keep the gate for the restart",
                 OnStop::Fence => "the daemon was told to stop: step down",
             };
-            self.tell(Why::info("stop.asked", text));
+            self.tell(Why::new(Code::StopAsked, text));
         }
     }
 

@@ -3,6 +3,7 @@
 use super::action::{
     Action, Answer, CommandId, Comparison, DatabaseStep, RemoteStep, Step, StepOutput, StepResult,
 };
+use super::code::Code;
 use super::gtid::GtidState;
 use super::node::Node;
 use super::peer::{PeerMessage, Rejoin};
@@ -135,7 +136,7 @@ impl Node {
             began: self.now,
             operation,
         });
-        self.tell(Why::info("rejoin.started", "rejoin: comparing both servers exactly"));
+        self.tell(Why::new(Code::RejoinStarted, "rejoin: comparing both servers exactly"));
         self.progress("comparing both servers, per domain and server");
         let step = Step::Remote(RemoteStep::Compare);
         self.start(step, Duration::from_secs(10), Purpose::Rejoin(RejoinStep::Compare));
@@ -156,9 +157,9 @@ impl Node {
             Answer::PeerUnreachable(text) => (false, text.clone()),
         };
         let why = if ok {
-            Why::info("rejoin.done", text.clone())
+            Why::new(Code::RejoinDone, text.clone())
         } else {
-            Why::error("rejoin.failed", text.clone())
+            Why::new(Code::RejoinFailed, text.clone())
         };
         self.tell(why);
         match rejoin.asked {
@@ -316,7 +317,7 @@ impl Node {
                     if self.mode.mode != Mode::Ap {
                         self.write_mode(Mode::Ap, "apd", "the peer rejoined");
                     }
-                    self.tell(Why::info("rejoin.granted", "the peer rejoined: the pair is (ap, ap)"));
+                    self.tell(Why::new(Code::RejoinGranted, "the peer rejoined: the pair is (ap, ap)"));
                     None
                 } else {
                     Some("it is not active".to_owned())

@@ -1,6 +1,7 @@
 //! What the gate process and the database watcher report: noted, and said where an operator should know.
 
 use super::action::Action;
+use super::code::Code;
 use super::event::{DatabaseReport, GateReport, LinkReport};
 use super::node::Node;
 use super::why::Why;
@@ -18,8 +19,8 @@ impl Node {
                 self.gate.connected = false;
                 self.tell_once(
                     "gate",
-                    Why::error(
-                        "gate.gone",
+                    Why::new(
+                        Code::GateGone,
                         "the gate process is gone; the kernel closes the gate at lease end",
                     ),
                 );
@@ -27,26 +28,26 @@ impl Node {
             GateReport::LeaseLost { epoch, reason } => {
                 self.gate.state.open = false;
                 self.gate.state.address_held = false;
-                self.tell(Why::error("lease.lost", format!("the lease of epoch {epoch} is lost: {reason}")));
+                self.tell(Why::new(Code::LeaseLost, format!("the lease of epoch {epoch} is lost: {reason}")));
             }
             GateReport::AddressRestored { address } => {
                 self.act(Action::Announce);
-                self.tell(Why::warning(
-                    "address.restored",
+                self.tell(Why::new(
+                    Code::AddressRestored,
                     format!("{address} was deleted by someone else and is back"),
                 ));
             }
-            GateReport::AddressRemoved { address } => self.tell(Why::warning(
-                "address.removed",
+            GateReport::AddressRemoved { address } => self.tell(Why::new(
+                Code::AddressRemoved,
                 format!("{address} was on the interface of a node that is not active and was removed"),
             )),
-            GateReport::TablesReinstalled => self.tell(
-                Why::error("gate.flushed", "someone flushed the nftables rules of the gate; they are back")
-                    .resolved_by("keep `table inet apd` out of what reloads the firewall"),
-            ),
+            GateReport::TablesReinstalled => self.tell(Why::new(
+                Code::GateFlushed,
+                "someone flushed the nftables rules of the gate; they are back",
+            )),
             GateReport::Degraded { reason } => {
                 self.gate.degraded = Some(reason.clone());
-                self.tell_once("gate.degraded", Why::warning("gate.degraded", reason));
+                self.tell_once("gate.degraded", Why::new(Code::GateDegraded, reason));
             }
         }
     }
@@ -78,9 +79,9 @@ impl Node {
             let detail = self.database.report.detail.clone();
             self.tell(match after {
                 Some(false) => {
-                    Why::error("database.unhealthy", format!("the database is not healthy: {detail}"))
+                    Why::new(Code::DatabaseUnhealthy, format!("the database is not healthy: {detail}"))
                 }
-                _ => Why::info("database.healthy", "the database answers"),
+                _ => Why::new(Code::DatabaseHealthy, "the database answers"),
             });
         }
         let privileged = self.database.report.privileged_clients.join(", ");
@@ -93,11 +94,10 @@ impl Node {
             self.database.privileged_at = Some(self.now);
             self.tell_once(
                 "database.privileged",
-                Why::warning(
-                    "database.privileged",
+                Why::new(
+                    Code::DatabasePrivileged,
                     format!("accounts that bypass read_only are in use by clients: {privileged}"),
-                )
-                .resolved_by("revoke READ_ONLY ADMIN and SUPER from them"),
+                ),
             );
         }
     }

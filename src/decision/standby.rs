@@ -4,6 +4,7 @@
 //! mode `standalone`, or, while both nodes see each other and neither is active, from having the better data.
 
 use super::action::Action;
+use super::code::Code;
 use super::node::Node;
 use super::peer::PeerFacts;
 use super::phase::{Cause, Phase};
@@ -28,8 +29,8 @@ impl Node {
             && self.mode.mode != Mode::Maintenance;
         if mine {
             self.lease.end = gate.lease_end;
-            self.tell(Why::info(
-                "resume",
+            self.tell(Why::new(
+                Code::Resume,
                 format!("the lease of epoch {} still lives: this node goes on as active", gate.epoch),
             ));
             self.become_active_again();
@@ -74,8 +75,8 @@ impl Node {
         self.rejoin_rules();
         if let Some(nag_at) = self.mode.nag_at.filter(|at| self.now >= *at) {
             self.mode.nag_at = Some(nag_at + Duration::from_secs(3600));
-            let why = Why::warning("maintenance.long", "maintenance lasts longer than was asked for");
-            self.tell(why.resolved_by("apctl rejoin"));
+            let why = Why::new(Code::MaintenanceLong, "maintenance lasts longer than was asked for");
+            self.tell(why);
         }
     }
 
@@ -137,14 +138,13 @@ impl Node {
             Preferred::Peer if !peer_may && may_instead => Some(Right::Contact),
             Preferred::Peer if !peer_may => {
                 let text = format!("the peer has newer data and cannot serve: {}", facts.why);
-                let remedy = "apctl explain --why-not active there; or here: apctl failover --force --accept-data-loss";
-                self.tell_once("blocked", Why::warning("contact.peer_unfit", text).resolved_by(remedy));
+                self.tell_once("blocked", Why::new(Code::ContactPeerUnfit, text));
                 None
             }
             Preferred::Peer => None,
             Preferred::Unknown(text) => {
-                let why = Why::warning("contact.unknown", text);
-                self.tell_once("blocked", why.resolved_by("apctl failover --force on the node to serve"));
+                let why = Why::new(Code::ContactUnknown, text);
+                self.tell_once("blocked", why);
                 None
             }
         }
@@ -224,10 +224,7 @@ impl Node {
         if reasons.is_empty() {
             return None;
         }
-        Some(
-            Why::error("takeover.blocked", format!("this node does not take over: {}", reasons.join("; ")))
-                .resolved_by("apctl explain --why-not active"),
-        )
+        Some(Why::new(Code::TakeoverBlocked, format!("this node does not take over: {}", reasons.join("; "))))
     }
 
     /// What makes this node unable to serve, whoever asks.
@@ -332,8 +329,8 @@ impl Node {
                  so this node no longer bids by itself",
                 lapse.as_secs()
             );
-            let why = Why::error("eligible.lapsed", text);
-            self.tell(why.resolved_by("apctl failover --force --peer-is-off --accept-data-loss"));
+            let why = Why::new(Code::EligibleLapsed, text);
+            self.tell(why);
         }
     }
 
@@ -343,11 +340,8 @@ impl Node {
             return;
         }
         let text = "the peer is not seen and nothing proves that this node has the newest data";
-        let why = Why::warning("boot.unproven", text);
-        self.tell_once(
-            "blocked",
-            why.resolved_by("start the peer, or: apctl failover --force --peer-is-off"),
-        );
+        let why = Why::new(Code::BootUnproven, text);
+        self.tell_once("blocked", why);
     }
 
     /// Someone answered for the address, or wrote heartbeat rows, when the lease should have been dead.
@@ -359,11 +353,8 @@ impl Node {
         self.wait.proof_of_life(&self.settings, self.now);
         self.takeover_meets_life(&what);
         let text = format!("the peer is silent on VRRP and the peer link, but it lives: {what}");
-        let why = Why::error("proof_of_life", text);
-        self.tell_once(
-            topic,
-            why.resolved_by("repair the path between the nodes (protocol 112 and the peer port)"),
-        );
+        let why = Why::new(Code::ProofOfLife, text);
+        self.tell_once(topic, why);
     }
 
     /// Looks for life while the active is silent, and not longer.

@@ -5,6 +5,7 @@
 //! confirmed, and only then.
 
 use super::action::{Action, AddressStep, DatabaseStep, Lane, Step, StepResult};
+use super::code::Code;
 use super::node::Node;
 use super::peer::{PeerMessage, Released};
 use super::phase::{Cause, Phase, Purpose, outcome};
@@ -65,7 +66,7 @@ impl Node {
         });
         self.close_gate();
         self.forbid_writes();
-        self.tell(Why::error("step_down", format!("stepping down ({}): {text}", cause.code())));
+        self.tell(Why::new(Code::StepDown, format!("stepping down ({}): {text}", cause.code())));
     }
 
     fn forbid_writes(&mut self) {
@@ -95,7 +96,7 @@ impl Node {
             Err(text) => {
                 down.again_at = self.now + Duration::from_millis(100);
                 let text = format!("the gate could not be closed: {text}; the kernel closes it at lease end");
-                self.tell_once("close", Why::error("gate.close_failed", text));
+                self.tell_once("close", Why::new(Code::GateCloseFailed, text));
             }
         }
     }
@@ -115,7 +116,7 @@ impl Node {
             Err(text) => {
                 down.again_at = self.now + Duration::from_millis(200);
                 let text = format!("the database was not made read-only: {text}");
-                self.tell_once("forbid", Why::warning("database.not_read_only", text));
+                self.tell_once("forbid", Why::new(Code::DatabaseNotReadOnly, text));
             }
         }
     }
@@ -155,7 +156,7 @@ impl Node {
         let lift = Step::Address(AddressStep::LiftCut);
         self.start(lift, Duration::from_secs(1), Purpose::Undo(Lane::Address));
         let text = format!("not active any more ({})", cause.code());
-        self.tell(Why::info("step_down.done", text));
+        self.tell(Why::new(Code::StepDownDone, text));
         self.follow.reset();
         // The peer may be bidding: what it opens is to be heard of before this node bids.
         self.listen_anew();

@@ -5,13 +5,14 @@
 
 use super::action::{AddressStep, Answer, DatabaseStep, Lane, Step, StepOutput, StepResult};
 use super::chores::Active;
+use super::code::Code;
 use super::gtid::GtidState;
 use super::node::Node;
 use super::peer::{PeerMessage, Released, Switchover};
 use super::phase::{Cause, Phase, Purpose, outcome};
 use super::takeover::{Right, TakeoverKind};
 use super::time::Instant;
-use super::why::Why;
+use super::why::{Severity, Why};
 use super::words::{Epoch, Mode};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -101,7 +102,7 @@ impl Node {
             active,
         });
         let planned = cause != Cause::Check;
-        self.tell(Why::warning("switchover.started", format!("handing over to the peer: {text}")));
+        self.tell(Why::new(Code::SwitchoverStarted, format!("handing over to the peer: {text}")));
         self.send(PeerMessage::Switchover(Switchover::Prepare { operation, epoch: next_epoch, planned }));
     }
 
@@ -177,7 +178,7 @@ impl Node {
         self.answer_switchover(false, because);
         self.retry_at = self.now + Duration::from_secs(1);
         let text = format!("the handover is called off, this node goes on: {because}");
-        self.tell(Why::error("switchover.called_off", text).resolved_by("apctl switchover --dry-run"));
+        self.tell(Why::new(Code::SwitchoverCalledOff, text).resolved_by("apctl switchover --dry-run"));
         self.thaw_if_frozen();
         if stage == Stage::Sealing {
             // Gate and database are on their way down: all the way down, then up again by an ordinary takeover;
@@ -270,7 +271,8 @@ impl Node {
     fn on_abort(&mut self, operation: u64) {
         if matches!(&self.phase, Phase::Receiving(receiving) if receiving.operation == operation) {
             self.phase = Phase::Standby;
-            self.tell(Why::info("switchover.called_off", "the active called the switchover off"));
+            let why = Why::new(Code::SwitchoverCalledOff, "the active called the switchover off");
+            self.tell(why.weighing(Severity::Info));
         }
     }
 
@@ -278,7 +280,8 @@ impl Node {
         let Phase::Receiving(receiving) = &self.phase else { return };
         if self.now >= receiving.until || !self.contact() || self.mode.mode != Mode::Ap {
             self.phase = Phase::Standby;
-            self.tell(Why::warning("switchover.called_off", "the active did not go on with the switchover"));
+            let text = "the active did not go on with the switchover";
+            self.tell(Why::new(Code::SwitchoverCalledOff, text).weighing(Severity::Warning));
         }
     }
 
@@ -428,7 +431,7 @@ impl Node {
             self.enter_maintenance_as_loser(self.durable.epoch);
         }
         self.persist(Purpose::Record);
-        self.tell(Why::warning("switchover.done", format!("handed over: {text}")));
+        self.tell(Why::new(Code::SwitchoverDone, format!("handed over: {text}")));
         if self.stopping.is_some() {
             self.phase = Phase::Stopped;
             self.exit();

@@ -2,6 +2,7 @@
 
 use super::action::{Action, AddressStep, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
 use super::chores::{Active, Chore};
+use super::code::Code;
 pub(super) use super::course::{Prepared, Right, TAKE_OVER, TakeoverKind, TakeoverStep};
 use super::gtid::GtidState;
 use super::node::Node;
@@ -106,8 +107,8 @@ impl Node {
             watching: kind == TakeoverKind::Silence,
             began: self.now,
         });
-        self.tell(Why::warning(
-            "takeover.started",
+        self.tell(Why::new(
+            Code::TakeoverStarted,
             format!("takeover into epoch {epoch} by right of {}", right.code()),
         ));
     }
@@ -344,7 +345,7 @@ impl Node {
             }
             TakeoverStep::CatchUp => {
                 let text = format!("what only the peer's server has does not arrive: {text}");
-                self.tell(Why::error("takeover.behind", text));
+                self.tell(Why::new(Code::TakeoverBehind, text));
                 self.next_takeover_step();
             }
             TakeoverStep::Drain if takeover.prepared.stopped => {
@@ -356,20 +357,20 @@ impl Node {
             TakeoverStep::Drain if !timed_out && relay_may_go => {
                 let text =
                     format!("the relay log is left behind, the peer or the operator stands for it: {text}");
-                self.tell(Why::warning("takeover.relay_left", text));
+                self.tell(Why::new(Code::TakeoverRelayLeft, text));
                 self.next_takeover_step();
             }
             TakeoverStep::Drain => self.on_undrained(&text, timed_out),
             TakeoverStep::FetchTail | TakeoverStep::ApplyTail => {
                 takeover.tail = false;
                 let text = format!("the tail of the dead server's binary log could not be used: {text}");
-                self.tell(Why::error("rescue.failed", text));
+                self.tell(Why::new(Code::RescueFailed, text));
                 self.next_takeover_step();
             }
             TakeoverStep::FenceServer => {
                 // The lease was waited out: the fence by SQL is one more, not the only one.
                 let text = format!("the peer's server was not fenced by SQL: {text}");
-                self.tell(Why::warning("fence.failed", text));
+                self.tell(Why::new(Code::FenceFailed, text));
                 self.next_takeover_step();
             }
             step => self.fail_takeover(Cause::TakeoverFailed, format!("{step:?}: {text}")),
@@ -382,8 +383,7 @@ impl Node {
         self.durable.epoch = self.durable.epoch.max(newer);
         self.persist(Purpose::Record);
         let text = format!("the peer's server has served in epoch {newer}, which this node had not heard of");
-        let remedy = "start apd on the peer; or here: apctl failover --force --accept-data-loss";
-        self.tell(Why::error("takeover.outrun", text.clone()).resolved_by(remedy));
+        self.tell(Why::new(Code::TakeoverOutrun, text.clone()));
         self.step_down(Cause::NewerEpoch, text);
     }
 
@@ -419,11 +419,11 @@ impl Node {
     fn on_undrained(&mut self, text: &str, timed_out: bool) {
         match self.settings.on_undrained {
             OnUndrained::Wait if timed_out => {
-                self.tell(Why::warning("takeover.draining", "the relay log is not applied yet: waiting on"));
+                self.tell(Why::new(Code::TakeoverDraining, "the relay log is not applied yet: waiting on"));
             }
             OnUndrained::Promote => {
                 let text = format!("promoted with an unapplied relay log: {text}");
-                self.tell(Why::error("takeover.undrained", text));
+                self.tell(Why::new(Code::TakeoverUndrained, text));
                 if let Phase::TakingOver(takeover) = &mut self.phase
                     && takeover.theirs.take().is_some()
                 {
@@ -449,11 +449,11 @@ impl Node {
         // What ends a takeover from outside says nothing about the next one.
         self.failures += u32::from(cause == Cause::TakeoverFailed);
         self.retry_at = self.now + Duration::from_secs(1) * self.failures.clamp(1, 10);
-        let why = Why::error("takeover.failed", format!("the takeover failed: {text}"));
+        let why = Why::new(Code::TakeoverFailed, format!("the takeover failed: {text}"));
         if self.failures >= 3 {
             self.latched = Some(why.clone());
         }
-        self.tell(why.resolved_by("apctl explain"));
+        self.tell(why);
         self.step_down(cause, text);
     }
 
@@ -476,8 +476,8 @@ impl Node {
         self.act(Action::WatchDatabase { heartbeat_epoch: Some(epoch) });
         self.next_advert = self.now;
         self.next_heartbeat = self.now;
-        self.tell(Why::warning(
-            "takeover.done",
+        self.tell(Why::new(
+            Code::TakeoverDone,
             format!("active in epoch {epoch}, {took} ms after the right"),
         ));
         if let Some(operation) = operation {

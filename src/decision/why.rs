@@ -1,7 +1,8 @@
 //! Reasons as data: what was decided, with the facts that decided it.
 //!
-//! Each has a stable code (journal, metrics, `explain`) and one sentence for a person.
+//! Each is made from a [`Code`] (journal, metrics, `explain`, the manual) and one sentence for a person.
 
+use super::code::{Code, Remedy};
 use serde::{Deserialize, Serialize};
 
 /// Weight of a reason in log and alerts.
@@ -16,11 +17,22 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// The word, as written everywhere.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
 /// One decision with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
-    /// Stable code, for example `takeover.started`.
-    pub code: String,
+    /// Which reason; a stable word for programs, for example `takeover.started`.
+    pub code: Code,
     /// One sentence, facts included.
     pub text: String,
     /// What resolves it, as a command where one does; empty if nothing need be done.
@@ -30,25 +42,26 @@ pub struct Why {
 }
 
 impl Why {
-    /// A reason for the record.
-    pub fn info(code: &str, text: impl Into<String>) -> Self {
-        Self { code: code.into(), text: text.into(), remedy: String::new(), severity: Severity::Info }
+    /// A reason as loud as its code, with the remedy that its code tells.
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        let remedy = match code.remedy() {
+            Remedy::Told(remedy) => remedy.to_owned(),
+            Remedy::None | Remedy::Manual(_) => String::new(),
+        };
+        Self { code, text: text.into(), remedy, severity: code.severity() }
     }
 
-    /// A reason that an operator should know.
-    pub fn warning(code: &str, text: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::info(code, text) }
-    }
-
-    /// A loss of service or redundancy.
-    pub fn error(code: &str, text: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, ..Self::info(code, text) }
-    }
-
-    /// With the command or act that resolves it.
+    /// With a better remedy than its code knows.
     #[must_use]
     pub fn resolved_by(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
+        self
+    }
+
+    /// Louder or quieter than its code.
+    #[must_use]
+    pub const fn weighing(mut self, severity: Severity) -> Self {
+        self.severity = severity;
         self
     }
 }

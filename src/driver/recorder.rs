@@ -2,6 +2,7 @@
 //! are not mere routine.
 
 use crate::decision::action::{Action, Step, StepResult, Ticket};
+use crate::decision::code::Code;
 use crate::decision::event::{DatabaseReport, Event};
 use crate::decision::peer::PeerMessage;
 use crate::decision::time::Instant;
@@ -114,17 +115,17 @@ impl Recorder {
 
     fn decision(&mut self, why: &Why, epoch: u64, now: Instant) {
         self.journal.record(Entry::decision(now, epoch, why));
-        let (code, text, remedy) = (why.code.as_str(), why.text.as_str(), why.remedy.as_str());
+        let (code, text, remedy) = (why.code.word(), why.text.as_str(), why.remedy.as_str());
         match why.severity {
             Severity::Info => tracing::info!(code, epoch, remedy, "{text}"),
             Severity::Warning => tracing::warn!(code, epoch, remedy, "{text}"),
             Severity::Error => tracing::error!(code, epoch, remedy, "{text}"),
         }
-        if code == "takeover.started" {
+        if why.code == Code::TakeoverStarted {
             let reason = text.rsplit(' ').next().unwrap_or("unknown").to_owned();
             *self.takeovers.entry(reason).or_default() += 1;
             self.takeover_began = Some(now);
-        } else if code == "takeover.done" {
+        } else if why.code == Code::TakeoverDone {
             self.takeover_ms = self.takeover_began.take().map(|began| now.since(began).as_secs_f64() * 1e3);
         }
         if why.severity > Severity::Info {

@@ -3,9 +3,11 @@
 use super::inputs::Inputs;
 use super::recorder::Recorder;
 use crate::config::checked::Config;
+use crate::decision::code::Code;
 use crate::decision::node::Node;
 use crate::decision::time::Instant;
 use crate::decision::view::View;
+use crate::decision::why::Why;
 use crate::decision::words::{Protection, Role};
 use crate::io::control_socket::Snapshot;
 use crate::wire::control::{
@@ -155,10 +157,10 @@ impl Publisher {
         status.warnings = recorder.standing_warnings(&standing);
         status.warnings.extend(view.latched.clone());
         if let Some(problem) = recorder.journal().health().problem {
-            status.warnings.push(crate::decision::why::Why::warning("journal.problem", problem));
+            status.warnings.push(Why::new(Code::JournalProblem, problem));
         }
         for warning in &view.database.warnings {
-            status.warnings.push(crate::decision::why::Why::warning("database.setting", warning.clone()));
+            status.warnings.push(Why::new(Code::DatabaseSetting, warning.clone()));
         }
         status.protection.limits.extend(view.gate_degraded.clone());
         status.protection.single_faults = meter(&status);
@@ -214,7 +216,7 @@ impl Publisher {
         let mut explain = Explain {
             state: format!("{} ({})", view.role, view.phase),
             since_ms: Some(milliseconds(now.since(self.phase.1))),
-            rule: Rule { code: view.why.code.clone(), text: view.why.text.clone() },
+            rule: Rule { code: view.why.code.word().into(), text: view.why.text.clone() },
             ..Explain::default()
         };
         explain.evidence = vec![

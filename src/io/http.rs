@@ -8,6 +8,7 @@ mod operations;
 mod reply;
 mod routes;
 
+use crate::decision::code::Code;
 use crate::decision::time::Instant;
 use crate::decision::why::Why;
 use crate::io::control_socket::{Caller, ControlRequest, HttpState, Snapshot};
@@ -87,18 +88,18 @@ impl Service {
         if status.age_ms >= LOOP_STUCK_MS {
             let stuck =
                 format!("the control loop has said nothing for {} ms: all below is that old", status.age_ms);
-            status.warnings.push(Why::error("loop.stuck", stuck).resolved_by("systemctl restart apd"));
+            status.warnings.push(Why::new(Code::LoopStuck, stuck));
         }
         if let Some(problem) = self.journal.health().problem {
             // What the loop said of it lacks the remedy, and may be older.
-            status.warnings.retain(|why| !why.code.starts_with("journal."));
-            let why = Why::warning("journal.failing", problem).resolved_by(
+            status.warnings.retain(|why| !matches!(why.code, Code::JournalProblem | Code::JournalFailing));
+            let why = Why::new(Code::JournalFailing, problem).resolved_by(
                 "free space in node.state_dir or make it writable; the journal then goes on by itself",
             );
             status.warnings.push(why);
         }
         if let Some(problem) = self.http.borrow().problem.clone() {
-            let why = Why::warning("http.not_listening", problem)
+            let why = Why::new(Code::HttpNotListening, problem)
                 .resolved_by("free the port, or put another address into http.listen and restart apd");
             status.warnings.push(why);
         }

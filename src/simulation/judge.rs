@@ -189,7 +189,7 @@ impl World {
 
     fn named_state(&self) -> Option<String> {
         let said = self.hosts.iter().filter_map(|host| host.said.as_ref());
-        let codes: Vec<&str> = said.map(|why| why.code.as_str()).collect();
+        let codes: Vec<&str> = said.map(|why| why.code.word()).collect();
         (!codes.is_empty()).then(|| codes.join("+"))
     }
 

@@ -36,7 +36,7 @@ pub const NEEDED: &[&str] = &[
 impl World {
     pub fn mark_tell(&mut self, why: &Why) {
         let right = |code: &str| why.text.ends_with(&format!("by right of {code}"));
-        let mark = match why.code.as_str() {
+        let mark = match why.code.word() {
             "takeover.started" if right("eligible") => "takeover by right of eligible",
             "takeover.started" if right("released") => "takeover by right of released",
             "takeover.started" if right("contact") => "takeover by right of contact",

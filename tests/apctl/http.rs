@@ -2,8 +2,9 @@
 
 use super::control::{Daemon, Setup, TOKEN, active_at, boot_clock, standby_at};
 use apd::decision::action::Answer;
+use apd::decision::code::Code;
 use apd::decision::event::Command;
-use apd::decision::why::Why;
+use apd::decision::why::{Severity, Why};
 use apd::decision::words::{Mode, Role};
 use apd::io::control_socket::{ControlRequest, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
@@ -407,7 +408,8 @@ fn findings_show_what_the_state_shows_and_the_loops_own_words_win() {
         snapshot.status.node.role = Role::Fault;
         snapshot.status.node.link_usable = false;
         snapshot.status.guarded = true;
-        snapshot.status.warnings = vec![Why::warning("node.fault", "said by the loop itself")];
+        snapshot.status.warnings =
+            vec![Why::new(Code::NodeFault, "said by the loop itself").weighing(Severity::Warning)];
     });
     assert_eq!(codes(&daemon), ["pair.no_active", "link.down", "node.fault", "pair.guarded"]);
 }

@@ -1,6 +1,7 @@
 //! The journal on real files: bounds, disks that fail and recover, kills, and the timeline that it tells.
 
 use apd::decision::action::{AddressStep, DatabaseStep, Step, StepOutput, StepResult, Ticket};
+use apd::decision::code::Code;
 use apd::decision::time::Instant;
 use apd::decision::why::Why;
 use apd::decision::words::Epoch;
@@ -25,7 +26,7 @@ fn all() -> HistoryQuery {
 }
 
 fn decision(at: u64, epoch: u64, code: &str, text: &str) -> Entry {
-    Entry::decision(Instant::from_millis(at), epoch, &Why::info(code, text))
+    Entry::decision(Instant::from_millis(at), epoch, &Why::new(Code::of_word(code).expect(code), text))
 }
 
 /// Waits for a condition on the journal, at most [`SOON`].
@@ -41,7 +42,7 @@ async fn until(what: &str, journal: &JournalHandle, condition: impl Fn(&JournalH
 async fn entries_come_back_as_they_were_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::spawn(folder.path().join("journal.db"));
-    let why = Why::warning("peer.silent", "db2 silent for 300 ms").resolved_by("look at db2");
+    let why = Why::new(Code::PeerSilent, "db2 silent for 300 ms").resolved_by("look at db2");
     journal.record(Entry::decision(Instant(1_234_567_890), 7, &why).with("silent_ms", 300));
     journal.record(entry(2));
     journal.record(decision(3, 8, "takeover.done", "served"));
@@ -139,7 +140,7 @@ fn remount(disk: &Path, flags: MsFlags) {
 fn a_full_disk_is_reported_holds_nobody_up_and_is_survived() {
     on_a_small_disk("4m", |disk| async move {
         let journal = Journal::spawn(disk.join("journal.db"));
-        journal.record(decision(1, 1, "test.before", "before"));
+        journal.record(decision(1, 1, "solo", "before"));
         assert!(journal.flush(SOON).await);
         assert_eq!(journal.health().problem, None);
 
@@ -153,7 +154,7 @@ fn a_full_disk_is_reported_holds_nobody_up_and_is_survived() {
         for number in 0..600 {
             journal.record(entry(number).with("long", "x".repeat(1000)));
         }
-        journal.record(decision(2, 1, "test.during", "during"));
+        journal.record(decision(2, 1, "eligible", "during"));
         assert!(begun.elapsed() < Duration::from_secs(1), "recording waited {:?}", begun.elapsed());
         until("the full disk is reported", &journal, |journal| journal.health().problem.is_some()).await;
         assert!(!journal.flush(Duration::from_millis(300)).await, "nothing can be on disk");
@@ -161,7 +162,7 @@ fn a_full_disk_is_reported_holds_nobody_up_and_is_survived() {
         assert!(problem.contains("full") && problem.contains("journal.db"), "{problem}");
         // What waits in memory can be read all the same.
         let history = journal.history(&HistoryQuery::default()).await;
-        assert_eq!(history.entries.last().unwrap().code, "test.during");
+        assert_eq!(history.entries.last().unwrap().code, "eligible");
         assert!(history.problem.is_some());
 
         drop(file);
@@ -169,7 +170,7 @@ fn a_full_disk_is_reported_holds_nobody_up_and_is_survived() {
         until("it recovers", &journal, |journal| journal.health().problem.is_none()).await;
         assert!(journal.flush(SOON).await);
         let entries = journal.history(&all()).await.entries;
-        assert_eq!((entries.len(), entries.last().unwrap().code.as_str()), (602, "test.during"));
+        assert_eq!((entries.len(), entries.last().unwrap().code.as_str()), (602, "eligible"));
         assert_eq!(journal.health().dropped, 0);
     });
 }
@@ -180,11 +181,11 @@ fn a_read_only_disk_is_reported_at_start_and_later_and_is_survived() {
         remount(&disk, MsFlags::MS_RDONLY);
         let journal = Journal::spawn(disk.join("journal.db"));
         until("it is reported", &journal, |journal| journal.health().problem.is_some()).await;
-        journal.record(decision(1, 1, "test.first", "recorded while the disk is read-only"));
+        journal.record(decision(1, 1, "cleared", "recorded while the disk is read-only"));
         remount(&disk, MsFlags::empty());
         until("it recovers", &journal, |journal| journal.health().problem.is_none()).await;
         assert!(journal.flush(SOON).await);
-        assert_eq!(journal.history(&HistoryQuery::default()).await.entries[0].code, "test.first");
+        assert_eq!(journal.history(&HistoryQuery::default()).await.entries[0].code, "cleared");
     });
 }
 
@@ -309,7 +310,7 @@ async fn the_timeline_of_a_takeover_is_told_step_by_step() {
     let decide = |milliseconds: u64, epoch, code: &str| decision(10_000 + milliseconds, epoch, code, code);
     // An older story, and noise, that must not be told.
     journal.record(decide(0, 6, "takeover.done"));
-    journal.record(decide(500, 6, "mode.changed"));
+    journal.record(decide(500, 6, "mode.set"));
     journal.record(Entry::event(at(900), 6, "peer.heartbeat", "noise"));
     journal.record(decide(1_000, 6, "peer.silent").with("silent_ms", 300));
     journal.record(decide(1_001, 6, "bid.started"));

@@ -1,6 +1,7 @@
 //! One entry, as it is recorded.
 
 use crate::decision::action::{Step, StepOutput, StepResult, Ticket};
+use crate::decision::code::Code;
 use crate::decision::time::Instant;
 use crate::decision::why::{Severity, Why};
 use crate::wire::control::history::step_name;
@@ -53,7 +54,8 @@ impl Entry {
 
     /// Something was decided; marked durable.
     pub fn decision(at: Instant, epoch: u64, why: &Why) -> Self {
-        let mut entry = Self::new(EntryKind::Decision, at, epoch, &why.code, why.text.clone()).durable();
+        let mut entry =
+            Self::new(EntryKind::Decision, at, epoch, why.code.word(), why.text.clone()).durable();
         entry.severity = why.severity;
         if why.remedy.is_empty() { entry } else { entry.with("remedy", why.remedy.clone()) }
     }
@@ -124,10 +126,10 @@ impl Entry {
         Self::event(
             Instant::ZERO,
             0,
-            "journal.lost",
+            Code::JournalLost.word(),
             format!("{count} entries were not recorded: the disk did not take them in time"),
         )
-        .severity(Severity::Warning)
+        .severity(Code::JournalLost.severity())
         .with("count", count)
     }
 

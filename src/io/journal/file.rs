@@ -1,7 +1,6 @@
 //! The SQLite file of the journal: opening, appending, staying within bounds.
 
 use super::{Entry, JournalError};
-use crate::decision::why::Severity;
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use std::os::unix::fs::MetadataExt;
@@ -128,7 +127,7 @@ impl JournalFile {
             .bind(i64::try_from(entry.epoch).unwrap_or(i64::MAX))
             .bind(entry.kind.word())
             .bind(entry.code.as_str())
-            .bind(severity_word(entry.severity))
+            .bind(entry.severity.word())
             .bind(entry.text_cut())
             .bind(entry.details_json())
             .execute(&mut *transaction)
@@ -177,14 +176,6 @@ impl JournalFile {
         .fetch_one(&mut self.connection)
         .await?;
         Ok(u64::try_from(used).unwrap_or(0))
-    }
-}
-
-const fn severity_word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
     }
 }
 

@@ -4,7 +4,8 @@
 //! stands for as long as its condition does. `docs/operating.md` lists every code.
 
 use super::status::{Match, NodeState, Status};
-use crate::decision::why::Why;
+use crate::decision::code::Code;
+use crate::decision::why::{Severity, Why};
 use crate::decision::words::{Mode, Role};
 
 /// Adds to `status.warnings` what its state shows and the control loop has not said, and puts the worst first.
@@ -23,24 +24,17 @@ fn pair(status: &Status, found: &mut Vec<Why>) {
     let (node, peer) = (&status.node, &status.peer);
     let peer_active = peer.role == Some(Role::Active);
     match node.role {
-        Role::Active if peer_active => found.push(
-            Why::error(
-                "pair.split",
-                format!("{} and {} are both active: writes go to both", node.name, peer.name),
-            )
-            .resolved_by(
-                "apctl explain on both nodes; the one whose writes count less: apctl mode maintenance",
-            ),
-        ),
+        Role::Active if peer_active => found.push(Why::new(
+            Code::PairSplit,
+            format!("{} and {} are both active: writes go to both", node.name, peer.name),
+        )),
         Role::Active => alone(status, found),
-        Role::Fault => found.push(
-            Why::error("node.fault", format!("{} is not fit for a role: {}", node.name, node.why))
-                .resolved_by("put right what it names; a latched fault: apctl clear"),
-        ),
-        Role::Out if node.mode == Mode::Maintenance => found.push(
-            Why::warning("node.maintenance", format!("{} is in maintenance: {}", node.name, node.mode_note))
-                .resolved_by("apctl rejoin (back to the pair), when the work is done"),
-        ),
+        Role::Fault => found
+            .push(Why::new(Code::NodeFault, format!("{} is not fit for a role: {}", node.name, node.why))),
+        Role::Out if node.mode == Mode::Maintenance => found.push(Why::new(
+            Code::NodeMaintenance,
+            format!("{} is in maintenance: {}", node.name, node.mode_note),
+        )),
         Role::Out | Role::Standby => {}
     }
     if node.role != Role::Active && !peer_active {
@@ -48,21 +42,13 @@ fn pair(status: &Status, found: &mut Vec<Why>) {
             Some(role) => format!("{} is {}, {} is {role}", node.name, node.role, peer.name),
             None => format!("{} is {}, {} has not been heard", node.name, node.role, peer.name),
         };
-        found.push(
-            Why::error("pair.no_active", format!("no node is known to serve clients: {what}")).resolved_by(
-                "apctl explain --why-not active; to serve from here alone: apctl mode standalone (with --peer-is-off \
-                 when the other node cannot be seen and is certainly off)",
-            ),
-        );
+        found.push(Why::new(Code::PairNoActive, format!("no node is known to serve clients: {what}")));
     }
     if status.guarded {
-        found.push(
-            Why::warning(
-                "pair.guarded",
-                "too many automatic failovers within the hour: no further one happens by itself",
-            )
-            .resolved_by("find out why (apctl history), then apctl clear"),
-        );
+        found.push(Why::new(
+            Code::PairGuarded,
+            "too many automatic failovers within the hour: no further one happens by itself",
+        ));
     }
 }
 
@@ -74,13 +60,10 @@ fn alone(status: &Status, found: &mut Vec<Why>) {
     if settled
         && (!node.gate_open || (!node.vip_held && !status.addresses.is_empty()) || !node.database.writable)
     {
-        found.push(
-            Why::error(
-                "active.not_serving",
-                format!("{} is active and does not serve: {}", node.name, node.why),
-            )
-            .resolved_by("apctl explain"),
-        );
+        found.push(Why::new(
+            Code::ActiveNotServing,
+            format!("{} is active and does not serve: {}", node.name, node.why),
+        ));
     }
     let ready = peer.role == Some(Role::Standby) && peer.connected && peer.fit != Some(false);
     if ready {
@@ -92,7 +75,7 @@ fn alone(status: &Status, found: &mut Vec<Why>) {
         (false, _) => format!("start apd on {}, or repair the network between the nodes", peer.name),
     };
     let text = format!("{} serves alone: {} cannot take over ({})", node.name, peer.name, peer_words(status));
-    found.push(Why::warning("pair.alone", text).resolved_by(remedy));
+    found.push(Why::new(Code::PairAlone, text).resolved_by(remedy));
 }
 
 fn peer_words(status: &Status) -> String {
@@ -110,23 +93,17 @@ fn database(status: &Status, found: &mut Vec<Why>) {
     let database = &status.node.database;
     if !database.reachable {
         let text = format!("the database does not answer: {}", database.detail);
-        found.push(
-            Why::error("database.unreachable", text).resolved_by("start MariaDB, or look at its error log"),
-        );
+        found.push(Why::new(Code::DatabaseUnreachable, text));
         return;
     }
     if status.node.role == Role::Standby {
         if database.writable {
-            found.push(
-                Why::error("database.writable_standby", "the database of this standby takes writes")
-                    .resolved_by("SET GLOBAL read_only=1; then find out who changed it (apctl history)"),
-            );
+            found.push(Why::new(Code::DatabaseWritableStandby, "the database of this standby takes writes"));
         }
         match &database.replica {
-            None => found.push(
-                Why::error("replica.missing", "this standby has no replica: it receives nothing")
-                    .resolved_by("apctl rejoin"),
-            ),
+            None => {
+                found.push(Why::new(Code::ReplicaMissing, "this standby has no replica: it receives nothing"))
+            }
             Some(replica) if !(replica.receiving && replica.applying) => {
                 let what = if replica.error.is_empty() {
                     "a replication thread does not run"
@@ -134,10 +111,7 @@ fn database(status: &Status, found: &mut Vec<Why>) {
                     &replica.error
                 };
                 let text = format!("the replica is stopped: {what}");
-                found.push(
-                    Why::error("replica.stopped", text)
-                        .resolved_by("apctl rejoin --dry-run shows what is missing"),
-                );
+                found.push(Why::new(Code::ReplicaStopped, text));
             }
             Some(_runs) => {}
         }
@@ -150,8 +124,8 @@ fn surroundings(status: &Status, found: &mut Vec<Why>) {
     let failing = node.checks.iter().filter(|check| !check.ok && check.name != "mariadb");
     for check in failing {
         let text = format!("the check {} fails: {}", check.name, check.detail);
-        let why =
-            if check.counts { Why::error("check.failed", text) } else { Why::warning("check.failed", text) };
+        let severity = if check.counts { Severity::Error } else { Severity::Warning };
+        let why = Why::new(Code::CheckFailed, text).weighing(severity);
         found.push(
             why.resolved_by(format!(
                 "repair what {} asks; apctl check {} asks again",
@@ -161,13 +135,13 @@ fn surroundings(status: &Status, found: &mut Vec<Why>) {
     }
     if !node.link_usable {
         let text = format!("the network interface is not usable: {}", node.link);
-        found.push(Why::error("link.down", text).resolved_by("look at cable, switch port and address"));
+        found.push(Why::new(Code::LinkDown, text));
     }
     if let Some((0, asked)) = node.gateway
         && asked > 0
     {
         let text = format!("none of {asked} gateway targets answers");
-        found.push(Why::warning("gateway.silent", text).resolved_by("look at the network behind this node"));
+        found.push(Why::new(Code::GatewaySilent, text).resolved_by("look at the network behind this node"));
     }
     if peer.state == NodeState::Disconnected
         && !peer.connected
@@ -176,13 +150,13 @@ fn surroundings(status: &Status, found: &mut Vec<Why>) {
     {
         let text = format!("contact with {} is lost", peer.name);
         found.push(
-            Why::warning("peer.disconnected", text)
+            Why::new(Code::PeerDisconnected, text)
                 .resolved_by(format!("start apd on {}, or repair the network", peer.name)),
         );
     }
     if peer.r#match == Match::Mismatch {
         found.push(
-            Why::warning("config.mismatch", "version or configuration of the two nodes differ")
+            Why::new(Code::ConfigMismatch, "version or configuration of the two nodes differ")
                 .resolved_by("make /etc/apd the same on both nodes, then restart apd on the standby first"),
         );
     }
