@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::idle::{self, Cost};
 use crate::pair::fault::Fault;
-use crate::pair::run::{self, Report};
+use crate::pair::run;
 use crate::pair::setup::Setup;
 use crate::pair::tools::Tools;
 
@@ -38,6 +39,9 @@ pub struct Options {
     /// Put the table into this file, between its marks.
     #[arg(long)]
     write: Option<PathBuf>,
+    /// Run nothing: make the table from the reports of an earlier run (`target/lab/bench.jsonl`).
+    #[arg(long)]
+    from: Option<PathBuf>,
 }
 
 /// The figures of one set-up under one fault, one entry for each run.
@@ -57,54 +61,102 @@ type Cells = BTreeMap<(usize, usize), Cell>;
 pub fn run(tools: &Tools, options: &Options) -> Result<()> {
     let setups = if options.setups.is_empty() { Setup::ALL.to_vec() } else { options.setups.clone() };
     let faults = if options.faults.is_empty() { Fault::ALL.to_vec() } else { options.faults.clone() };
-    let folder = tools.programs.parent().context("no target folder")?.join("lab");
-    fs::create_dir_all(&folder)?;
-    let mut raw = fs::File::create(folder.join("bench.jsonl"))?;
-    let mut cells = Cells::new();
-    // Round by round, so that a drift of the machine falls on every set-up alike.
-    for _ in 0..options.runs {
-        for (row, fault) in faults.iter().enumerate() {
-            for (column, setup) in setups.iter().enumerate() {
-                if *fault == Fault::GateKill && !setup.is_apd() {
-                    continue;
-                }
-                let cell = cells.entry((row, column)).or_default();
-                match run::run(tools, *setup, *fault) {
-                    Ok(report) => {
-                        eprintln!("{}", report.line());
-                        writeln!(raw, "{}", serde_json::to_string(&report)?)?;
-                        cell.add(&report);
-                    }
-                    Err(error) => {
-                        eprintln!("{} {}: {error:#}", setup.word(), fault.word());
-                        cell.failed += 1;
-                    }
-                }
-            }
-        }
-    }
-    let mut text = table(&cells, &setups, &faults, options.runs)?;
-    if !options.no_idle {
-        let mut costs = Vec::new();
-        for setup in &setups {
-            costs.extend(
-                idle::measure(tools, *setup, IDLE)
-                    .with_context(|| format!("idle cost of {}", setup.word()))?,
-            );
-        }
-        text.push_str(&cost_table(&costs)?);
+    let mut kept = match &options.from {
+        Some(path) => read(path, &setups, &faults)?,
+        None => measure(tools, options, &setups, &faults)?,
+    };
+    kept.costs.sort_by_key(|cost| setups.iter().position(|setup| setup.word() == cost.setup));
+    let mut text = table(&kept.cells, &setups, &faults)?;
+    if !kept.costs.is_empty() {
+        text.push_str(&cost_table(&kept.costs)?);
     }
     println!("{text}");
     options.write.as_deref().map_or(Ok(()), |path| insert(path, &text))
 }
 
+/// Everything that was measured.
+#[derive(Default)]
+struct Kept {
+    cells: Cells,
+    costs: Vec<Cost>,
+}
+
+fn measure(tools: &Tools, options: &Options, setups: &[Setup], faults: &[Fault]) -> Result<Kept> {
+    let folder = tools.programs.parent().context("no target folder")?.join("lab");
+    fs::create_dir_all(&folder)?;
+    let mut raw = fs::File::create(folder.join("bench.jsonl"))?;
+    let mut kept = Kept::default();
+    if !options.no_idle {
+        for setup in setups {
+            let costs = idle::measure(tools, *setup, IDLE);
+            for cost in costs.with_context(|| format!("idle cost of {}", setup.word()))? {
+                writeln!(raw, "{}", serde_json::to_string(&cost)?)?;
+                kept.costs.push(cost);
+            }
+        }
+    }
+    // Round by round, so that a drift of the machine falls on every set-up alike.
+    for round in 1..=options.runs {
+        for (row, fault) in faults.iter().enumerate() {
+            for (column, setup) in setups.iter().enumerate() {
+                if *fault == Fault::GateKill && !setup.is_apd() {
+                    continue;
+                }
+                let cell = kept.cells.entry((row, column)).or_default();
+                match run::run(tools, *setup, *fault) {
+                    Ok(report) => {
+                        eprintln!("{round}/{} {}", options.runs, report.line());
+                        writeln!(raw, "{}", serde_json::to_string(&report)?)?;
+                        cell.add(&serde_json::to_value(&report)?)?;
+                    }
+                    Err(error) => {
+                        eprintln!("{round}/{} {} {}: {error:#}", options.runs, setup.word(), fault.word());
+                        let failed =
+                            serde_json::json!({"setup": setup.word(), "fault": fault.word(), "failed": true});
+                        writeln!(raw, "{failed}")?;
+                        cell.add(&failed)?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// The reports of an earlier run.
+fn read(path: &Path, setups: &[Setup], faults: &[Fault]) -> Result<Kept> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let mut kept = Kept::default();
+    for (number, line) in text.lines().enumerate() {
+        let place = || format!("{}, line {}", path.display(), number + 1);
+        let report: Value = serde_json::from_str(line).with_context(place)?;
+        if report.get("fault").is_none() {
+            kept.costs.push(serde_json::from_value(report).with_context(place)?);
+            continue;
+        }
+        let row = faults.iter().position(|fault| report["fault"] == fault.word());
+        let column = setups.iter().position(|setup| report["setup"] == setup.word());
+        if let (Some(row), Some(column)) = (row, column) {
+            kept.cells.entry((row, column)).or_default().add(&report).with_context(place)?;
+        }
+    }
+    Ok(kept)
+}
+
 impl Cell {
-    fn add(&mut self, report: &Report) {
-        self.sql.push(report.outage_sql_ms);
-        self.api.push(report.outage_api_ms);
-        self.lost.push(report.lost as f64);
-        self.both.push(report.two_writers_ms);
-        self.unserved += usize::from(!report.serving);
+    /// Takes a run's report, as it is kept.
+    fn add(&mut self, report: &Value) -> Result<()> {
+        if report["failed"] == true {
+            self.failed += 1;
+            return Ok(());
+        }
+        let figure = |name: &str| report[name].as_f64().with_context(|| format!("{name} is missing"));
+        self.sql.push(figure("outage_sql_ms")?);
+        self.api.push(figure("outage_api_ms")?);
+        self.lost.push(figure("lost")?);
+        self.both.push(figure("two_writers_ms")?);
+        self.unserved += usize::from(report["serving"] != true);
+        Ok(())
     }
 
     /// `sql / api / lost / two writers`, medians; what went wrong is said.
@@ -136,7 +188,10 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn table(cells: &Cells, setups: &[Setup], faults: &[Fault], runs: u32) -> Result<String> {
+fn table(cells: &Cells, setups: &[Setup], faults: &[Fault]) -> Result<String> {
+    let counts = cells.values().map(|cell| cell.sql.len());
+    let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
+    let runs = if least == most { most.to_string() } else { format!("{least} to {most}") };
     let mut text = format!(
         "Medians of {runs} runs: outage over SQL in ms / over the API in ms / acknowledged writes \
          lost / ms with two writers. The last column: the SQL outage of the better `apd` profile against the best of \

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::pair::setup::Setup;
 use crate::pair::tools::Tools;
@@ -14,12 +14,12 @@ use crate::pair::{Pair, Plan};
 const TICKS: f64 = 100.0;
 
 /// The cost of one node's daemons.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cost {
     /// The set-up.
-    pub setup: &'static str,
+    pub setup: String,
     /// `active` or `standby`.
-    pub role: &'static str,
+    pub role: String,
     /// Resident memory of all its processes together, MB (10^6 bytes).
     pub resident_mb: f64,
     /// The same with shared pages divided among their users.
@@ -49,8 +49,8 @@ pub fn measure(tools: &Tools, setup: Setup, span: Duration) -> Result<Vec<Cost>>
     for (index, node) in watched.iter().enumerate() {
         let memory = |field| node.iter().map(|(number, _)| memory_mb(*number, field)).sum::<Result<f64>>();
         costs.push(Cost {
-            setup: setup.word(),
-            role: if index == active { "active" } else { "standby" },
+            setup: setup.word().to_owned(),
+            role: if index == active { "active" } else { "standby" }.to_owned(),
             resident_mb: memory("Rss:")?,
             proportional_mb: memory("Pss:")?,
             cpu_s_per_min: (cpu_seconds(node)? - before[index]) / minutes,

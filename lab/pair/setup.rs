@@ -100,48 +100,14 @@ impl Setup {
         Ok(())
     }
 
-    /// The configuration file of `apd`, the same on both nodes.
+    /// The configuration file of `apd`, the same on both nodes: the default profile with its checks as they come,
+    /// every second; the fast one with checks to match.
     pub fn configuration(self) -> String {
-        // A timeout longer than the interval: a busy moment of this machine is no failure of a check.
-        let (profile, interval, timeout) = match self {
-            Self::ApdLanFast => ("lan-fast", "50ms", "250ms"),
-            _ => ("default", "100ms", "300ms"),
-        };
-        format!(
-            r#"[cluster]
-name = "lab"
-virtual_addresses = ["{VIRTUAL}/24"]
-profile = "{profile}"
-max_failovers_per_hour = 1000
-
-[nodes.db1]
-address = "10.77.0.1"
-priority = 110
-[nodes.db2]
-address = "10.77.0.2"
-
-[mariadb]
-user = "apd"
-password_file = "/etc/apd/mariadb.password"
-replication_password_file = "/etc/apd/replication.password"
-
-[[check]]
-name = "api"
-type = "http"
-url = "http://127.0.0.1:8080/health"
-interval = "{interval}"
-timeout = "{timeout}"
-
-[[check]]
-name = "mariadb"
-type = "mariadb"
-interval = "{interval}"
-timeout = "{timeout}"
-
-[log]
-format = "text"
-"#
-        )
+        match self {
+            // A timeout longer than the interval: a busy moment of this machine is no failure of a check.
+            Self::ApdLanFast => configuration("lan-fast", "interval = \"50ms\"\ntimeout = \"250ms\""),
+            _ => configuration("default", ""),
+        }
     }
 
     /// Accounts, schema and replication between two servers that run; before the API and the daemons.
@@ -303,4 +269,41 @@ fn copy_passwords(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A configuration of `apd` for the laboratory; `timing` are the keys of its two checks.
+pub fn configuration(profile: &str, timing: &str) -> String {
+    format!(
+        r#"[cluster]
+name = "lab"
+virtual_addresses = ["{VIRTUAL}/24"]
+profile = "{profile}"
+max_failovers_per_hour = 1000
+
+[nodes.db1]
+address = "10.77.0.1"
+priority = 110
+[nodes.db2]
+address = "10.77.0.2"
+
+[mariadb]
+user = "apd"
+password_file = "/etc/apd/mariadb.password"
+replication_password_file = "/etc/apd/replication.password"
+
+[[check]]
+name = "api"
+type = "http"
+url = "http://127.0.0.1:8080/health"
+{timing}
+
+[[check]]
+name = "mariadb"
+type = "mariadb"
+{timing}
+
+[log]
+format = "text"
+"#
+    )
 }

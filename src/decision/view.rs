@@ -100,7 +100,38 @@ pub struct CheckView {
     pub took: Duration,
 }
 
+/// What of the node is worth showing at once when it changes; made at every event, so it owns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headline {
+    role: Role,
+    mode: Mode,
+    phase: &'static str,
+    epoch: u64,
+    serving: bool,
+    contact: bool,
+    eligible: bool,
+    solo: bool,
+    latched: bool,
+    database: Option<bool>,
+}
+
 impl Node {
+    /// The node in short.
+    pub fn headline(&self) -> Headline {
+        Headline {
+            role: self.role(),
+            mode: self.mode.mode,
+            phase: self.phase_word(),
+            epoch: self.durable.epoch.number,
+            serving: self.serving(),
+            contact: self.contact(),
+            eligible: self.durable.eligible == Some(self.durable.epoch),
+            solo: self.durable.solo.is_some(),
+            latched: self.latched.is_some(),
+            database: self.database.verdict.healthy(),
+        }
+    }
+
     /// The newest epoch known here.
     pub const fn epoch(&self) -> Epoch {
         self.durable.epoch

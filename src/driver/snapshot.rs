@@ -6,7 +6,7 @@ use crate::config::checked::Config;
 use crate::decision::code::Code;
 use crate::decision::node::Node;
 use crate::decision::time::Instant;
-use crate::decision::view::View;
+use crate::decision::view::{Headline, View};
 use crate::decision::why::Why;
 use crate::decision::words::{Protection, Role};
 use crate::io::control_socket::Snapshot;
@@ -19,15 +19,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How old a snapshot may be; ages in it are counted on when it is shown.
+const EVERY: Duration = Duration::from_millis(250);
+
 /// Publishes snapshots at every change that matters, and regularly.
 #[derive(Debug)]
 pub struct Publisher {
     config: Arc<Config>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     started_at: String,
-    every: Duration,
     last: Instant,
-    last_role: Option<(Role, u64, bool)>,
+    headline: Option<Headline>,
     phase: (String, Instant),
     stall_max: Duration,
     notified: String,
@@ -42,14 +44,12 @@ impl Publisher {
             config.lease.duration,
             config.vrrp.advert_interval,
         );
-        let every = config.lease.heartbeat.min(Duration::from_millis(100));
         Self {
             config,
             snapshots,
             started_at: crate::io::clock::wall().to_string(),
-            every,
             last: Instant::ZERO,
-            last_role: None,
+            headline: None,
             phase: (String::new(), Instant::ZERO),
             stall_max: Duration::ZERO,
             notified: String::new(),
@@ -83,13 +83,12 @@ impl Publisher {
         now: Instant,
         at_once: bool,
     ) {
-        let role = (node.role(), node.epoch().number, node.serving());
-        let changed = self.last_role != Some(role);
-        if !at_once && !changed && now < self.last + self.every {
+        let headline = Some(node.headline());
+        if !at_once && self.headline == headline && now < self.last + EVERY {
             return;
         }
         self.last = now;
-        self.last_role = Some(role);
+        self.headline = headline;
         let view = node.view();
         if self.phase.0 != view.phase {
             self.phase = (view.phase.clone(), now);

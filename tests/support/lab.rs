@@ -46,11 +46,16 @@ impl Lab {
     /// A pair in service, with a changed configuration.
     pub fn up_with(change: impl FnOnce(String) -> String) -> Result<Self> {
         let lab = Self::prepared(change)?;
-        (0..2).try_for_each(|index| lab.pair.start_daemon(index))?;
-        lab.pair.start_writers()?;
-        lab.pair.wait_serving(PATIENCE).with_context(|| lab.pair.logs())?;
-        lab.pair.wait_redundant(PATIENCE).with_context(|| lab.pair.logs())?;
+        lab.bring_up()?;
         Ok(lab)
+    }
+
+    /// Starts the daemons and the clients of a prepared pair, and waits until it is in service and redundant.
+    pub fn bring_up(&self) -> Result<()> {
+        (0..2).try_for_each(|index| self.pair.start_daemon(index))?;
+        self.pair.start_writers()?;
+        self.pair.wait_serving(PATIENCE).with_context(|| self.pair.logs())?;
+        self.pair.wait_redundant(PATIENCE).with_context(|| self.pair.logs())
     }
 
     /// Servers, accounts, replication and APIs are there; no daemon has been started, no client writes.
@@ -60,7 +65,9 @@ impl Lab {
         fs::create_dir_all(&folder)?;
         let alone = Flock::lock(File::create(folder.join("tests.lock"))?, FlockArg::LockExclusive);
         let alone = alone.map_err(|(_, error)| error)?;
-        let configuration = Some(change(Setup::ApdDefault.configuration()));
+        // Quick checks make short tests, and a timeout longer than the interval forgives a busy machine.
+        let quick = "interval = \"100ms\"\ntimeout = \"300ms\"";
+        let configuration = Some(change(setup::configuration("default", quick)));
         let pair = Pair::build(&tools, &Plan { configuration, ..Plan::new(Setup::ApdDefault) })?;
         pair.prepare().with_context(|| pair.logs())?;
         Ok(Self { pair, began_ns: now_ns(), _alone: alone })
