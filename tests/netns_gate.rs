@@ -97,6 +97,9 @@ fn killed_it_leaves_a_gate_that_shuts_itself() {
     let ended = used.join().unwrap();
     assert!(ended.last_answered <= end + SLICE + ALLOWANCE, "{ended:?}, the lease ended at {end:?}");
     assert!(ended.last_answered + LEASE >= end, "{ended:?}, the lease ended at {end:?}");
+    // Who comes back at once, with the old ARP entry, is refused: nothing hangs until its SYN is sent again.
+    let refused = connect(&scene.client, VIRTUAL, DATABASE_PORT, Duration::from_millis(900)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     // The address may stay for two seconds, and is silent.
     scene.client.ip("neigh flush all");
     assert!(!reaches(&scene.client, VIRTUAL, DATABASE_PORT));

@@ -3,7 +3,7 @@
 
 use super::lease::Lease;
 use super::plan::Plan;
-use super::tables::{Tables, TablesError, run_nft};
+use super::tables::{Features, Tables, TablesError, run_nft};
 use crate::config::checked::VirtualAddress;
 use crate::io::address::{Addresses, Held, interface_index};
 use crate::io::clock;
@@ -83,17 +83,16 @@ impl Kernel {
             .map_err(|error| lacking.push(format!("connections cannot be reset ({error})")))
             .ok();
         let addresses = Addresses::new()?;
-        let tables = Tables::new(&plan, true);
+        let tables = Tables::new(&plan, Features::ALL[0]);
         let mut kernel = Self { plan, tables, tick: tick(), sets, addresses, resetter, installed: None };
-        kernel.use_arp(true);
+        kernel.use_features(Features::ALL[0]);
         Ok((kernel, lacking))
     }
 
-    fn use_arp(&mut self, arp: bool) {
-        let arp = arp && !self.plan.addresses.is_empty();
-        self.tables = Tables::new(&self.plan, arp);
+    fn use_features(&mut self, features: Features) {
+        self.tables = Tables::new(&self.plan, features);
         if let Some(sets) = &mut self.sets {
-            sets.with_arp(arp);
+            sets.with_arp(features.arp && !self.plan.addresses.is_empty());
         }
     }
 
@@ -114,8 +113,8 @@ impl Kernel {
 
     /// Finds the tables of an earlier process as they must be; false if they are not.
     pub fn adopt_tables(&mut self) -> bool {
-        [true, false].into_iter().any(|arp| {
-            self.use_arp(arp);
+        Features::ALL.into_iter().any(|features| {
+            self.use_features(features);
             self.installed = self.installed_rules();
             self.installed.is_some()
         })
@@ -124,14 +123,21 @@ impl Kernel {
     /// Installs the tables, closed, for the first time. The text says what this host cannot do.
     pub fn install_first(&mut self, cut: bool) -> Option<String> {
         self.sets.as_ref()?;
-        self.use_arp(true);
-        let first = self.install(cut).err()?;
-        if matches!(first, TablesError::Refused(_)) {
-            self.use_arp(false);
-            if self.install(cut).is_ok() {
-                return Some(format!("no arp family in nf_tables ({first}): a closed node may answer ARP"));
+        let mut first = None;
+        for features in Features::ALL {
+            self.use_features(features);
+            match self.install(cut) {
+                Ok(()) => return features.lacking().map(str::to_owned),
+                Err(error) => {
+                    let refused = matches!(error, TablesError::Refused(_));
+                    first.get_or_insert(error);
+                    if !refused {
+                        break;
+                    }
+                }
             }
         }
+        let first = first?;
         self.sets = None;
         Some(format!("no nftables ({first}): clients are not gated, only valid_lft and this process protect"))
     }

@@ -31,6 +31,37 @@ pub enum TablesError {
     Refused(String),
 }
 
+/// What a kernel's nf_tables may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Tables of the arp family.
+    pub arp: bool,
+    /// `reject with tcp reset` in prerouting (Linux 5.9, module nft_reject_inet).
+    pub reset: bool,
+}
+
+impl Features {
+    /// From all to none.
+    pub const ALL: [Self; 4] = [
+        Self { arp: true, reset: true },
+        Self { arp: true, reset: false },
+        Self { arp: false, reset: true },
+        Self { arp: false, reset: false },
+    ];
+
+    /// What an operator should know about what is lacking; `None` if nothing is.
+    pub fn lacking(self) -> Option<&'static str> {
+        match (self.arp, self.reset) {
+            (true, true) => None,
+            (true, false) => {
+                Some("no reject in nf_tables: who connects to a closed node waits instead of being refused")
+            }
+            (false, true) => Some("no arp family in nf_tables: a closed node may answer ARP"),
+            (false, false) => Some("no arp family and no reject in nf_tables: a closed node may answer ARP"),
+        }
+    }
+}
+
 /// The tables of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tables {
@@ -43,10 +74,10 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Writes the text. Without `arp`, or without a virtual address, there is no table of the arp family.
-    pub fn new(plan: &Plan, arp: bool) -> Self {
-        let mut families = vec![("inet", inet_rules(plan))];
-        if arp && !plan.addresses.is_empty() {
+    /// Writes the text. Without a virtual address there is no table of the arp family.
+    pub fn new(plan: &Plan, features: Features) -> Self {
+        let mut families = vec![("inet", inet_rules(plan, features.reset))];
+        if features.arp && !plan.addresses.is_empty() {
             families.push(("arp", arp_rules(plan)));
         }
         let bodies: String = families.iter().map(|(_, body)| body.as_str()).collect();
@@ -71,7 +102,7 @@ impl Tables {
 
 /// Sees packets before any address translation (prerouting at raw) and after it (postrouting, late), so that
 /// a service in a container is gated too; ports only where they are this host's own (input, output).
-fn inet_rules(plan: &Plan) -> String {
+fn inet_rules(plan: &Plan, reset: bool) -> String {
     let t = format!("inet {}", plan.table);
     let shut = "meta nfproto != @lease drop";
     let peers = list(&plan.peers);
@@ -99,11 +130,19 @@ fn inet_rules(plan: &Plan) -> String {
         let _ = writeln!(text, "add element {t} port {{ {} }}", list(&plan.ports));
     }
     if !plan.addresses.is_empty() {
+        let connects = "tcp flags & (syn | ack) == syn meta nfproto != @lease reject with tcp reset";
+        // A client whose connection was reset is back at once, before the other node has announced itself: dropped,
+        // its SYN would be sent again after a second.
+        let refuse = match reset {
+            true => format!("add rule {t} to_address ip daddr @address {connects}\n"),
+            false => String::new(),
+        };
         let _ = write!(
             text,
             "add set {t} address {{ type ipv4_addr; }}\n\
              add element {t} address {{ {} }}\n\
              add chain {t} to_address {{ type filter hook prerouting priority -300; policy accept; }}\n\
+             {refuse}\
              add rule {t} to_address ip daddr @address {shut}\n\
              add chain {t} from_address {{ type filter hook postrouting priority 300; policy accept; }}\n\
              add rule {t} from_address ip saddr @address tcp flags & rst == rst accept\n\
@@ -234,12 +273,12 @@ mod tests {
 
     #[test]
     fn the_mark_changes_with_the_rules_and_only_with_them() {
-        let tables = Tables::new(&plan(), true);
-        assert_eq!(tables, Tables::new(&plan(), true));
+        let tables = Tables::new(&plan(), Features::ALL[0]);
+        assert_eq!(tables, Tables::new(&plan(), Features::ALL[0]));
         let mut other = plan();
         other.ports.push(9000);
-        assert_ne!(tables.mark, Tables::new(&other, true).mark);
-        assert_ne!(tables.mark, Tables::new(&plan(), false).mark);
+        assert_ne!(tables.mark, Tables::new(&other, Features::ALL[0]).mark);
+        assert_ne!(tables.mark, Tables::new(&plan(), Features::ALL[1]).mark);
         assert!(tables.text.contains(&tables.mark));
     }
 
@@ -247,14 +286,14 @@ mod tests {
     fn without_an_address_only_ports_are_gated() {
         let mut bare = plan();
         bare.addresses.clear();
-        let tables = Tables::new(&bare, true);
+        let tables = Tables::new(&bare, Features::ALL[0]);
         assert!(!tables.text.contains("arp") && !tables.text.contains("prerouting"), "{}", tables.text);
         bare.ports.clear();
-        assert!(!Tables::new(&bare, true).text.contains("add element"));
+        assert!(!Tables::new(&bare, Features::ALL[0]).text.contains("add element"));
     }
 
     #[test]
     fn no_line_closes_two_braces() {
-        assert!(!Tables::new(&plan(), true).text.contains("} }"));
+        assert!(!Tables::new(&plan(), Features::ALL[0]).text.contains("} }"));
     }
 }
