@@ -218,6 +218,20 @@ fn r1_10_api_that_answers_errors() -> Result<()> {
     lab.nothing_lost(1 - active)
 }
 
+/// An API whose answers come late, because it waits for a table, is as good as dead.
+#[test]
+fn r1_10_api_that_answers_slowly() -> Result<()> {
+    let lab = Lab::up()?;
+    let active = lab.active()?;
+    let at = now_ns();
+    let lock = "LOCK TABLES appdb.health WRITE; SELECT SLEEP(60)";
+    lab.shell(active, &format!("setsid --fork mariadb -e '{lock}' >/dev/null 2>&1"))?;
+    lab.wait_served_by(1 - active)?;
+    lab.outage_at_most(at, 3 * BOUND_MS)?;
+    failed_over(&lab, active)?;
+    lab.nothing_lost(1 - active)
+}
+
 /// The server is killed, its host lives: what it had not sent is read from its disk, nothing is lost.
 #[test]
 fn r1_11_database_killed() -> Result<()> {
@@ -244,6 +258,42 @@ fn r1_11_database_that_hangs() -> Result<()> {
     let lost = lab.lost(1 - active)?;
     ensure!(lost <= LOST_WITH_POWER, "{lost} acknowledged writes are lost");
     Ok(())
+}
+
+/// The data disk of the active fills up: commits wait for space, which is sickness, and the other node takes over.
+#[test]
+fn r1_11_disk_full() -> Result<()> {
+    let lab = Lab::prepared(|text| text)?;
+    for index in 0..2 {
+        small_data_disk(&lab, index)?;
+    }
+    lab.bring_up()?;
+    let active = lab.active()?;
+    let at = now_ns();
+    // The last byte too: a page that is there already can still be written, a growing log cannot.
+    lab.shell(active, "dd if=/dev/zero of=/var/lib/mysql/filling bs=4096 status=none 2>/dev/null || true")?;
+    lab.wait_served_by(1 - active)?;
+    lab.outage_at_most(at, 6 * BOUND_MS)?;
+    lab.wait_mode(1 - active, "standalone")?;
+    lab.wait_mode(active, "maintenance")?;
+    lab.eventually("the address has left the full node", || Ok(!lab.holds_address(active)?))?;
+    lab.shell(active, "rm /var/lib/mysql/filling")?;
+    lab.eventually("the loser's database is read-only", || lab.read_only(active))?;
+    no_preemption(&lab, active)?;
+    lab.nothing_lost(1 - active)
+}
+
+/// Moves a server's data to a disk with a few megabytes to spare.
+fn small_data_disk(lab: &Lab, index: usize) -> Result<()> {
+    lab.shell(index, "mariadb-admin shutdown")?;
+    lab.eventually("the server has ended", || {
+        Ok(lab::pair::fault::processes(&lab.pair, index, Target::Database)?.is_empty())
+    })?;
+    let line = "mkdir -p /run/small && size=$(du -sm /var/lib/mysql | cut -f1) && \
+                mount -t tmpfs -o size=$((size + 40))m small /run/small && \
+                cp -a --sparse=never /var/lib/mysql/. /run/small/ && mount --move /run/small /var/lib/mysql";
+    lab.shell(index, line)?;
+    lab.pair.start_server(index)
 }
 
 /// A backup lock and exhausted connections are not sickness: no failover.

@@ -74,6 +74,36 @@ fn client_knows(lab: &Lab, active: usize) -> Result<()> {
     Ok(())
 }
 
+/// On the way down read_only comes before the replica: where replication cannot be turned on, the old active stays
+/// read-only and says why, and follows as soon as it can.
+#[test]
+fn r1_44_read_only_stands_where_the_replica_fails_to_start() -> Result<()> {
+    let lab = Lab::up()?;
+    let old = lab.active()?;
+    let password = lab.shell(old, "cat /etc/apd/replication.password")?;
+    let set = |index: usize, password: &str| {
+        let accounts = "SELECT CONCAT(\"ALTER USER '\", User, \"'@'\", Host, \"' IDENTIFIED BY '%s';\") FROM mysql.user \
+                        WHERE User = 'apd_repl'";
+        let statements = lab.sql(index, accounts)?.replace("%s", password);
+        ensure!(!statements.is_empty(), "no replication account");
+        lab.sql(index, &statements)
+    };
+    set(old, "not this one")?;
+    lab.apctl(old, &["switchover", "--yes"]).with_context(|| lab.pair.logs())?;
+    lab.wait_served_by(1 - old)?;
+    lab.eventually("the replica of the old active cannot log in", || {
+        let fields = lab::pair::server::replica(lab.pair.nodes[old].machine()?)?;
+        Ok(fields.get("Last_IO_Errno").is_some_and(|number| number == "1045"))
+    })?;
+    ensure!(lab.read_only(old)?, "the old active takes writes");
+    ensure!(!lab.holds_address(old)?, "the old active has the address");
+    lab.eventually("the old active says why", || Ok(lab.warnings(old)?.contains("Access denied")))?;
+    set(1 - old, password.trim())?;
+    lab.pair.wait_redundant(lab::PATIENCE).with_context(|| lab.pair.logs())?;
+    lab.one_writer()?;
+    (0..2).try_for_each(|index| lab.nothing_lost(index))
+}
+
 /// `apctl mode` and `apctl status` show router, API and database of both nodes.
 #[test]
 fn r1_38_status_and_mode_in_words() -> Result<()> {

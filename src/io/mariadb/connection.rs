@@ -2,7 +2,7 @@
 //! is needed, opened again with back-off when it is lost, and thrown away whenever an answer is not awaited
 //! to its end; its statement is then killed in the server from another connection.
 
-use super::session::{Failure, Fields, Session};
+use super::session::{Answer, Failure, Fields, Session};
 use super::statement::{Statement, statement};
 use mysql_async::Opts;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ struct Request {
     statement: Statement,
     /// `None`: as long as it takes.
     until: Option<Instant>,
-    answer: oneshot::Sender<Result<Vec<Fields>, Failure>>,
+    answer: oneshot::Sender<Result<Answer, Failure>>,
 }
 
 /// Handle of a kept connection.
@@ -65,6 +65,14 @@ impl Connection {
     /// # Errors
     /// See [`Failure`].
     pub async fn ask(&self, statement: Statement, until: Instant) -> Result<Vec<Fields>, Failure> {
+        self.request(statement, Some(until)).await.map(Answer::into_rows)
+    }
+
+    /// As [`Connection::ask`], with the rows of each statement of a joined one.
+    ///
+    /// # Errors
+    /// See [`Failure`]: the first error of the server ends them all.
+    pub async fn ask_all(&self, statement: Statement, until: Instant) -> Result<Answer, Failure> {
         self.request(statement, Some(until)).await
     }
 
@@ -73,10 +81,10 @@ impl Connection {
     /// # Errors
     /// See [`Failure`].
     pub async fn ask_unbounded(&self, statement: Statement) -> Result<Vec<Fields>, Failure> {
-        self.request(statement, None).await
+        self.request(statement, None).await.map(Answer::into_rows)
     }
 
-    async fn request(&self, statement: Statement, until: Option<Instant>) -> Result<Vec<Fields>, Failure> {
+    async fn request(&self, statement: Statement, until: Option<Instant>) -> Result<Answer, Failure> {
         let what = statement.name();
         let gone = || Failure::Other(format!("{what}: the connection's task has ended"));
         let (answer, outcome) = oneshot::channel();
@@ -191,11 +199,7 @@ impl Owner {
         self.session.as_ref().map_or(0, Session::id)
     }
 
-    async fn attend(
-        &mut self,
-        statement: &Statement,
-        until: Option<Instant>,
-    ) -> Result<Vec<Fields>, Failure> {
+    async fn attend(&mut self, statement: &Statement, until: Option<Instant>) -> Result<Answer, Failure> {
         self.check(until).await;
         match self.send(statement, until).await {
             // The server was started anew since: the statement never reached anybody.
@@ -207,15 +211,12 @@ impl Owner {
         }
     }
 
-    async fn send(&mut self, statement: &Statement, until: Option<Instant>) -> Result<Vec<Fields>, Failure> {
+    async fn send(&mut self, statement: &Statement, until: Option<Instant>) -> Result<Answer, Failure> {
         if self.session.is_none() {
             self.connect_by(until).await?;
         }
         let session = self.session.as_mut().ok_or(Failure::TimedOut("connect"))?;
-        match until {
-            Some(until) => session.rows(statement, until).await,
-            None => session.rows_unbounded(statement).await,
-        }
+        session.answer(statement, until).await
     }
 
     /// A connection that was idle may belong to a server that is gone: better to know before a statement

@@ -3,9 +3,9 @@
 use super::clients::{self, Client, host_matches};
 use super::files::Disks;
 use super::heartbeat::Pulse;
-use super::replica::{Replica, replica};
-use super::session::{Failure, Fields};
-use super::statement::statement;
+use super::replica::{Replica, read_replica};
+use super::session::{Answer, Failure, Fields};
+use super::statement::{Statement, statement};
 use super::writes::read_only_value;
 use super::{Database, Positions};
 use crate::decision::event::{DatabaseReport, ReplicaReport};
@@ -38,10 +38,31 @@ pub(super) struct Looks {
     starts_writable: bool,
     /// The replica ran by itself after a start of the server.
     starts_replica: bool,
+    privileged: Privileged,
+}
+
+/// Clients that `read_only` does not stop, as last looked for.
+#[derive(Debug, Default)]
+struct Privileged {
+    looked: Option<Instant>,
+    clients: Vec<String>,
+    /// Why they cannot be seen.
+    unseen: Option<String>,
+}
+
+/// What one look brought.
+struct Sight {
+    /// Where the binary log ends; `None` without one.
+    end: Option<Fields>,
+    row: Fields,
+    replica: Option<Replica>,
+    lag: Option<Duration>,
 }
 
 /// A commit that takes less is slow, not stuck: disks pause for some hundred milliseconds now and then.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+/// How often clients that bypass `read_only` are looked for: they are a warning, and no reason to act at once.
+const PRIVILEGED_EVERY: Duration = Duration::from_secs(2);
 
 impl Database {
     /// Looks at everything; `Err` when the server did not answer.
@@ -52,13 +73,10 @@ impl Database {
         timeout: Duration,
     ) -> Result<DatabaseReport, Failure> {
         let until = Instant::now() + timeout;
-        let end = self.probe.ask(statement!("binlog_end"), until).await.unwrap_or_default();
-        let rows = self.probe.ask(statement!("probe"), until).await?;
-        let row = rows.first().cloned().unwrap_or_default();
+        let Sight { end, row, replica, lag } = self.see(until).await?;
         let positions = Positions::read(&row)?;
-        self.note_place(end.first(), &positions);
-        let file = end.first().map_or("", |end| end.text("file"));
-        let replica = replica(&self.probe, until).await?;
+        self.note_place(end.as_ref(), &positions);
+        let file = end.as_ref().map_or("", |end| end.text("file"));
         self.notice_restart(looks, &row, file, replica.as_ref(), until).await?;
         looks.file = file.to_owned();
         self.notice_folders(looks, &row, timeout);
@@ -71,40 +89,50 @@ impl Database {
             version: row.text("version").to_owned(),
             gtid: positions.everything(),
             binlog_position: positions.binlog,
-            replica: None,
+            replica: replica.map(|replica| replica_report(replica, lag)),
             restarts: looks.last.restarts,
             write_stalled: None,
             privileged_clients: Vec::new(),
             warnings: warnings(&row, looks),
         };
-        if let Some(replica) = replica {
-            report.replica = Some(self.replica_report(replica, until).await?);
+        let waiting = pulse.waiting().filter(|waiting| *waiting > timeout.max(WRITE_PATIENCE));
+        if waiting.is_some() || looks.privileged.is_due() {
+            let sessions = self.probe.ask(clients::sessions(), until).await?;
+            self.judge_writes(&mut report, waiting, &sessions);
+            self.notice_privileged(looks, &report.version, &sessions, until).await?;
         }
-        let sessions = self.probe.ask(clients::sessions(), until).await?;
-        self.judge_writes(&mut report, looks, pulse, timeout, &sessions);
-        self.notice_privileged(&mut report, &sessions, until).await?;
+        report.detail = if report.detail.is_empty() { pulse.failure() } else { report.detail };
+        judge_disks(&mut report, looks, timeout);
+        report.privileged_clients.clone_from(&looks.privileged.clients);
+        report.warnings.extend(looks.privileged.unseen.clone());
         looks.last = report.clone();
         Ok(report)
     }
 
-    async fn replica_report(&self, replica: Replica, until: Instant) -> Result<ReplicaReport, Failure> {
+    /// Everything that each look needs, in one packet: asked one after the other it would be the larger part of
+    /// what an idle node costs.
+    async fn see(&self, until: Instant) -> Result<Sight, Failure> {
         let age = statement!("heartbeat_age", schema = self.schema(), node = self.settings.node.0);
-        let lag = match self.probe.ask(age, until).await {
-            Ok(rows) => rows.first().and_then(|row| row.number("age")).map(Duration::from_micros),
-            // No ledger yet, or no right to read it: the lag is unknown.
-            Err(Failure::Server { .. }) => None,
-            Err(failure) => return Err(failure),
+        let parts = [statement!("binlog_end"), statement!("probe"), statement!("replica_status"), age];
+        match self.probe.ask_all(Statement::joined("look", &parts), until).await {
+            Ok(answer) => Sight::read(&answer),
+            Err(Failure::Server { .. }) => self.see_apart(parts, until).await,
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// One after the other: there is no ledger yet, or a right is lacking; the rest is seen.
+    async fn see_apart(&self, parts: [Statement; 4], until: Instant) -> Result<Sight, Failure> {
+        let [end, probe, replica, age] = parts;
+        let optional = async |statement| match self.probe.ask(statement, until).await {
+            Err(Failure::Server { .. }) => Ok(Vec::new()),
+            outcome => outcome,
         };
-        Ok(ReplicaReport {
-            receiving: replica.receiving == "Yes",
-            connecting: replica.receives() && replica.receiving != "Yes",
-            applying: replica.applying,
-            primary: replica.host,
-            received: replica.received,
-            applied: replica.applied,
-            lag,
-            error: replica.error,
-        })
+        let end = optional(end).await?;
+        let rows = self.probe.ask(probe, until).await?;
+        let replica = read_replica(&self.probe.ask(replica, until).await?)?;
+        let lag = optional(age).await?.first().and_then(|row| row.number("age")).map(Duration::from_micros);
+        Ok(Sight { end: end.first().cloned(), row: rows.first().cloned().unwrap_or_default(), replica, lag })
     }
 
     /// Remembers where the binary log ended at the last looks.
@@ -189,42 +217,28 @@ impl Database {
         }
     }
 
-    /// Whether writes hang for a reason that is sickness.
-    fn judge_writes(
-        &self,
-        report: &mut DatabaseReport,
-        looks: &Looks,
-        pulse: &Pulse,
-        timeout: Duration,
-        sessions: &[Fields],
-    ) {
-        report.detail = pulse.failure();
-        if let Some(waiting) = pulse.waiting().filter(|waiting| *waiting > timeout.max(WRITE_PATIENCE))
-            && let Some(thread) = sessions.iter().find(|row| row.number("id") == Some(self.rows.id()))
-        {
-            let state = thread.text("state");
-            if is_maintenance(state) {
-                report.warnings.push(format!("writes wait: {state} (a backup or an administrator's lock)"));
-            } else {
-                report.write_stalled = Some(waiting);
-                report.detail = format!("a heartbeat row waits for {} ms: {state}", waiting.as_millis());
-            }
-        }
-        // A round of the disk thread takes its pause and the write itself.
-        let limit = timeout.max(Duration::from_millis(500)) * 2 + timeout;
-        if let Some((stalled, why)) = looks.disks.as_ref().and_then(|disks| disks.stalled(limit)) {
-            report.write_stalled = Some(report.write_stalled.unwrap_or_default().max(stalled));
-            report.detail = why;
+    /// Whether a heartbeat row has waited for so long for a reason that is sickness.
+    fn judge_writes(&self, report: &mut DatabaseReport, waiting: Option<Duration>, sessions: &[Fields]) {
+        let ours = sessions.iter().find(|row| row.number("id") == Some(self.rows.id()));
+        let (Some(waiting), Some(thread)) = (waiting, ours) else { return };
+        let state = thread.text("state");
+        if is_maintenance(state) {
+            report.warnings.push(format!("writes wait: {state} (a backup or an administrator's lock)"));
+        } else {
+            report.write_stalled = Some(waiting);
+            report.detail = format!("a heartbeat row waits for {} ms: {state}", waiting.as_millis());
         }
     }
 
     async fn notice_privileged(
         &self,
-        report: &mut DatabaseReport,
+        looks: &mut Looks,
+        version: &str,
         sessions: &[Fields],
         until: Instant,
     ) -> Result<(), Failure> {
-        let bypass = if before_10_11(&report.version) { READ_ONLY_ADMIN | SUPER } else { READ_ONLY_ADMIN };
+        looks.privileged = Privileged { looked: Some(Instant::now()), ..Privileged::default() };
+        let bypass = if before_10_11(version) { READ_ONLY_ADMIN | SUPER } else { READ_ONLY_ADMIN };
         match self.probe.ask(statement!("privileged_accounts", bypass = bypass), until).await {
             Ok(accounts) => {
                 let bypasses = |client: &Client<'_>| {
@@ -232,17 +246,59 @@ impl Database {
                     matching.any(|account| host_matches(account.text("host"), client.host))
                 };
                 let clients = clients::clients(&self.settings, sessions).filter(bypasses);
-                let seen: BTreeSet<_> = clients.map(|client| format!("{}@{}", client.user, client.host)).collect();
-                report.privileged_clients = seen.into_iter().collect();
+                let seen: BTreeSet<_> =
+                    clients.map(|client| format!("{}@{}", client.user, client.host)).collect();
+                looks.privileged.clients = seen.into_iter().collect();
             }
-            Err(Failure::Server { code: 1142 | 1143 | 1227, .. }) => report.warnings.push(
-                "clients that bypass read_only cannot be seen: apd's account lacks SELECT on mysql.global_priv"
-                    .to_owned(),
-            ),
-            Err(failure @ Failure::Server { .. }) => report.warnings.push(failure.to_string()),
+            Err(Failure::Server { code: 1142 | 1143 | 1227, .. }) => {
+                let unseen = "clients that bypass read_only cannot be seen: apd's account lacks SELECT on \
+                              mysql.global_priv";
+                looks.privileged.unseen = Some(unseen.to_owned());
+            }
+            Err(failure @ Failure::Server { .. }) => looks.privileged.unseen = Some(failure.to_string()),
             Err(failure) => return Err(failure),
         }
         Ok(())
+    }
+}
+
+impl Sight {
+    fn read(answer: &Answer) -> Result<Sight, Failure> {
+        let age = answer.rows_of(3).first().and_then(|row| row.number("age"));
+        Ok(Sight {
+            end: answer.rows_of(0).first().cloned(),
+            row: answer.rows_of(1).first().cloned().unwrap_or_default(),
+            replica: read_replica(answer.rows_of(2))?,
+            lag: age.map(Duration::from_micros),
+        })
+    }
+}
+
+impl Privileged {
+    fn is_due(&self) -> bool {
+        self.looked.is_none_or(|at| at.elapsed() >= PRIVILEGED_EVERY)
+    }
+}
+
+fn replica_report(replica: Replica, lag: Option<Duration>) -> ReplicaReport {
+    ReplicaReport {
+        receiving: replica.receiving == "Yes",
+        connecting: replica.receives() && replica.receiving != "Yes",
+        applying: replica.applying,
+        primary: replica.host,
+        received: replica.received,
+        applied: replica.applied,
+        lag,
+        error: replica.error,
+    }
+}
+
+/// Whether a disk beneath the data hangs. A round of the disk thread takes its pause and the write itself.
+fn judge_disks(report: &mut DatabaseReport, looks: &Looks, timeout: Duration) {
+    let limit = timeout.max(Duration::from_millis(500)) * 2 + timeout;
+    if let Some((stalled, why)) = looks.disks.as_ref().and_then(|disks| disks.stalled(limit)) {
+        report.write_stalled = Some(report.write_stalled.unwrap_or_default().max(stalled));
+        report.detail = why;
     }
 }
 

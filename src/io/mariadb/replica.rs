@@ -54,7 +54,11 @@ impl Replica {
 
 /// The replica of the unnamed connection; `None` if none is configured.
 pub(super) async fn replica(connection: &Connection, until: Instant) -> Result<Option<Replica>, Failure> {
-    let rows = connection.ask(statement!("replica_status"), until).await?;
+    read_replica(&connection.ask(statement!("replica_status"), until).await?)
+}
+
+/// The same from the rows of `replica_status`.
+pub(super) fn read_replica(rows: &[Fields]) -> Result<Option<Replica>, Failure> {
     let mut unnamed = rows.iter().filter(|row| row.text("connection_name").is_empty());
     unnamed.next().map(Replica::read).transpose()
 }

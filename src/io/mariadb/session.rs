@@ -3,9 +3,9 @@
 
 use super::statement::{Statement, statement};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, Row, Value};
-use std::collections::BTreeMap;
+use mysql_async::{Column, Conn, Opts, Row, Value};
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -86,40 +86,64 @@ impl Failure {
     }
 }
 
-/// One row of a result: lower-cased column name to text; NULL is absent.
+/// One row of a result: column name, whatever its case, to text; NULL is absent. Made for every look, of some
+/// sixty columns, of which a few are read: names are shared, not copied.
 #[derive(Clone, Debug, Default)]
-pub struct Fields(BTreeMap<String, String>);
+pub struct Fields {
+    columns: Arc<[Column]>,
+    values: Vec<Option<String>>,
+}
 
 impl Fields {
+    fn value(&self, name: &str) -> Option<&str> {
+        let is_it = |column: &Column| column.name_ref().eq_ignore_ascii_case(name.as_bytes());
+        self.values.get(self.columns.iter().position(is_it)?)?.as_deref()
+    }
+
     /// The text of a column; empty if NULL or no such column.
     pub fn text(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
+        self.value(name).unwrap_or_default()
     }
 
     /// A column as a number; `None` if NULL, absent or no number.
     pub fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
-        self.0.get(name)?.parse().ok()
+        self.value(name)?.parse().ok()
     }
 
     /// A boolean variable: 1, ON, YES.
     pub fn is_on(&self, name: &str) -> bool {
-        matches!(self.text(name).to_ascii_uppercase().as_str(), "1" | "ON" | "YES")
+        ["1", "ON", "YES"].iter().any(|yes| self.text(name).eq_ignore_ascii_case(yes))
     }
 
     fn from_row(row: Row) -> Fields {
         let columns = row.columns();
-        let values = row.unwrap_raw();
-        let pairs = columns.iter().zip(values).filter_map(|(column, value)| {
-            let text = match value? {
-                Value::NULL => return None,
-                Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-                Value::Int(number) => number.to_string(),
-                Value::UInt(number) => number.to_string(),
-                other => other.as_sql(true).trim_matches('\'').to_owned(),
-            };
-            Some((column.name_str().to_lowercase(), text))
-        });
-        Fields(pairs.collect())
+        let text = |value| match value? {
+            Value::NULL => None,
+            Value::Bytes(bytes) => Some(
+                String::from_utf8(bytes)
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            ),
+            Value::Int(number) => Some(number.to_string()),
+            Value::UInt(number) => Some(number.to_string()),
+            other => Some(other.as_sql(true).trim_matches('\'').to_owned()),
+        };
+        Fields { columns, values: row.unwrap_raw().into_iter().map(text).collect() }
+    }
+}
+
+/// What the statements of one packet answered, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Answer(Vec<Vec<Fields>>);
+
+impl Answer {
+    /// The rows of the last statement that gave any.
+    pub fn into_rows(self) -> Vec<Fields> {
+        self.0.into_iter().rev().find(|rows| !rows.is_empty()).unwrap_or_default()
+    }
+
+    /// The rows of the statement at `index`, counted from 0; none if there is no such statement.
+    pub fn rows_of(&self, index: usize) -> &[Fields] {
+        self.0.get(index).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -176,18 +200,26 @@ impl Session {
     /// # Errors
     /// See [`Failure`].
     pub async fn rows(&mut self, statement: &Statement, until: Instant) -> Result<Vec<Fields>, Failure> {
-        let left = until.saturating_duration_since(Instant::now());
-        let text = format!("SET SESSION max_statement_time = {};\n{}", bound(left), statement.text());
-        self.send(statement.name(), text, Some(until)).await
+        self.answer(statement, Some(until)).await.map(Answer::into_rows)
     }
 
-    /// Sends `statement` without any bound: the caller watches over it by other means.
+    /// As [`Session::rows`], without any bound: the caller watches over it by other means.
     ///
     /// # Errors
     /// See [`Failure`].
     pub async fn rows_unbounded(&mut self, statement: &Statement) -> Result<Vec<Fields>, Failure> {
-        let text = format!("SET SESSION max_statement_time = 0;\n{}", statement.text());
-        self.send(statement.name(), text, None).await
+        self.answer(statement, None).await.map(Answer::into_rows)
+    }
+
+    /// As [`Session::rows`], with the rows of each statement of a joined one; `None` is without any bound.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn answer(&mut self, statement: &Statement, until: Option<Instant>) -> Result<Answer, Failure> {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let bound = left.map_or_else(|| "0".to_owned(), bound);
+        let text = format!("SET SESSION max_statement_time = {bound};\n{}", statement.text());
+        self.send(statement.name(), text, until).await
     }
 
     async fn send(
@@ -195,7 +227,7 @@ impl Session {
         what: &'static str,
         text: String,
         until: Option<Instant>,
-    ) -> Result<Vec<Fields>, Failure> {
+    ) -> Result<Answer, Failure> {
         let lost = || Failure::Lost { what, why: "closed before".into(), sent: false };
         // Taken out while in flight: a dropped future must not leave a half-used connection behind.
         let mut flight = Discarding(self.conn.take());
@@ -215,21 +247,18 @@ impl Session {
     }
 }
 
-async fn exchange(conn: &mut Conn, text: String) -> Result<Vec<Fields>, mysql_async::Error> {
+async fn exchange(conn: &mut Conn, text: String) -> Result<Answer, mysql_async::Error> {
     let mut result = conn.query_iter(text).await?;
-    let mut rows = Vec::new();
-    loop {
-        let set: Vec<Row> = result.collect().await?;
-        if !set.is_empty() {
-            rows = set;
-        }
-        if result.is_empty() {
-            break;
-        }
+    // Our own SET, which has no rows.
+    let _: Vec<Row> = result.collect().await?;
+    let mut results = Vec::new();
+    while !result.is_empty() {
+        let rows: Vec<Row> = result.collect().await?;
+        results.push(rows.into_iter().map(Fields::from_row).collect());
     }
     // An error of a later statement lies here still, and would come up at the next question otherwise.
     result.drop_result().await?;
-    Ok(rows.into_iter().map(Fields::from_row).collect())
+    Ok(Answer(results))
 }
 
 /// The server's bound for a client that waits `left`: a little less, so that the server gives up first and

@@ -33,6 +33,12 @@ impl Statement {
         Statement { name, text }
     }
 
+    /// Several statements in one packet: one wait for all answers, which come in their order.
+    pub fn joined(name: &'static str, statements: &[Statement]) -> Statement {
+        let texts: Vec<&str> = statements.iter().map(|statement| statement.text.as_str()).collect();
+        Statement { name, text: texts.join(";\n") }
+    }
+
     /// For messages and logs: the file's name in `sql/`.
     pub fn name(&self) -> &'static str {
         self.name
