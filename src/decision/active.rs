@@ -371,6 +371,10 @@ impl Node {
             self.next_heartbeat = next_tick(self.next_heartbeat, self.settings.heartbeat, self.now);
             self.send_heartbeat();
             self.renew_by_solo();
+            // They leave together: the peer's wait counts from the later of both.
+            if self.next_advert <= self.now + self.settings.heartbeat / 2 {
+                self.next_advert = self.now;
+            }
         }
         if self.advertises() && self.now >= self.next_advert {
             self.next_advert = next_tick(self.next_advert, self.settings.advert_interval, self.now);
