@@ -6,6 +6,7 @@ mod netns;
 mod arp;
 mod gateway;
 mod http;
+mod keepalived;
 mod link;
 mod vrrp;
 
