@@ -54,8 +54,10 @@ pub async fn serve(database: Arc<Database>, mut stream: TcpStream, have: GtidSta
         let _ = stream.write_all(&encode(&TailHeader::Unreadable { reason: reason.into() })).await;
         return;
     };
+    // Seen while the server lived: what lies before, perhaps gigabytes, need not be read.
+    let place = database.bookmark(&have);
     let read = tokio::task::spawn_blocking(move || {
-        read_tail(&basename, &have, LONGEST, None)
+        read_tail(&basename, &have, LONGEST, place.as_ref())
             .map(|tail| tail.to_bytes())
             .map_err(|error| error.to_string())
     });

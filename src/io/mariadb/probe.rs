@@ -141,6 +141,10 @@ impl Database {
         let file = end.map_or("", |end| end.text("file")).to_owned();
         let mark = Bookmark { file, offset, state: positions.state.clone() };
         self.remember(|memory| {
+            // Logs that were reset begin anew, under the same names.
+            if memory.bookmarks.back().is_some_and(|last| !mark.state.covers(&last.state)) {
+                memory.bookmarks.clear();
+            }
             memory.bookmarks.push_back(mark);
             while memory.bookmarks.len() > BOOKMARKS {
                 memory.bookmarks.pop_front();
