@@ -1,6 +1,6 @@
 //! The promises of the pair, broken by no seed: runs `src/simulation/`. `SEED=n` replays one run with a trace, `SEEDS=n` sets how many are run.
 
-use apd::simulation::{BUGS, Bug, MARKS, Outcome, run};
+use apd_simulator::simulation::{BUGS, Bug, MARKS, Outcome, run};
 use std::collections::{BTreeMap, BTreeSet};
 
 const SEEDS: u64 = 2_000;

@@ -1,6 +1,6 @@
 //! Bugs put into the harness on purpose: each must be caught, or the checkers do not bite.
 
-use super::world::{Happening, MS, World};
+use super::world::{MS, World};
 use crate::decision::event::Event;
 use crate::decision::peer::{PeerMessage, Released};
 use crate::decision::words::Role;
@@ -50,6 +50,6 @@ impl World {
             reason: "forged".into(),
         };
         let message = Event::Peer(PeerMessage::Released(released));
-        self.at(2 * MS, Happening::Deliver { host: 1 - from, run, event: message });
+        self.tell(2 * MS, 1 - from, run, message);
     }
 }

@@ -23,7 +23,11 @@ pub struct Checkers {
     pub disturbed_at: u64,
     /// The other server can be reached from here since.
     reached_since: [Option<u64>; 2],
-    last_active: Option<(usize, u64)>,
+    pub last_active: Option<(usize, u64)>,
+    /// Until when a kernel timer that stood still excuses two writers.
+    pub woke_until: u64,
+    /// When the newest fault began.
+    pub fault_at: Option<u64>,
 }
 
 impl Checkers {
@@ -43,13 +47,16 @@ impl World {
     /// After everything that happens.
     pub fn look(&mut self) {
         let accepts = [self.accepts(0), self.accepts(1)];
+        if self.is_partition() {
+            self.excuse_partition();
+        }
         // Two that answer for the address are one step from two that write.
         if self.answers(0) && self.answers(1) {
             // Two that began in a partition end when they can hear each other again.
-            if self.checkers.split && !self.round_trip(super::network::Protocol::Peer) {
+            if self.checkers.split && !self.round_trip(super::plan::Protocol::Peer) {
                 self.excuse_partition();
             }
-            if self.now > self.checkers.partition_until && self.plan.partitions == 0 {
+            if self.now > self.checkers.partition_until.max(self.checkers.woke_until) {
                 self.break_promise(format!("S1: both nodes answer for the address, writable: {accepts:?}"));
             } else {
                 self.checkers.split = true;
@@ -85,7 +92,7 @@ impl World {
 
     /// A gate was opened: a takeover.
     pub fn opened(&mut self, host: usize, epoch: Epoch) {
-        let partition = self.now <= self.checkers.partition_until || self.plan.partitions > 0;
+        let partition = self.now <= self.checkers.partition_until;
         if epoch <= self.checkers.newest && !partition && !self.checkers.forked {
             let newest = self.checkers.newest;
             self.break_promise(format!("epoch {epoch:?} is opened after {newest:?}"));
@@ -124,7 +131,7 @@ impl World {
         let to_be_had = missing.iter().filter(|id| there.contains(id)).count();
         let bound = 3_000 * MS + 4 * Self::nanos(self.hosts[host].settings.lease);
         let reached = self.checkers.reached_since[host].is_some_and(|since| self.now > since + bound);
-        let contact = self.round_trip(super::network::Protocol::Peer) && self.plan.partitions == 0;
+        let contact = self.round_trip(super::plan::Protocol::Peer);
         if to_be_had > 0 && reached && contact && !promotes && !self.checkers.forked && !self.judge.forced() {
             self.break_promise(format!(
                 "S5: db{} opens without {to_be_had} acknowledged writes that the other server has",

@@ -2,6 +2,7 @@
 //! acknowledged.
 
 use super::database::{Content, Frozen};
+use super::plan::Protocol;
 use super::world::{Happening, World};
 
 /// All clients.
@@ -10,6 +11,10 @@ pub struct Clients {
     next: u32,
     /// Numbers of the writes that were acknowledged.
     pub acknowledged: Vec<u32>,
+    /// When the newest was.
+    last_at: u64,
+    /// The longest pause since the first fault, in ns.
+    pub outage: u64,
 }
 
 impl World {
@@ -24,18 +29,28 @@ impl World {
     }
 
     pub fn client_tick(&mut self) {
-        let pause = self.random.micros(20_000, 120_000);
+        let pause = self.pace.client(&mut self.random);
         self.at(pause, Happening::ClientTick);
         let start = self.random.below(2) as usize;
         let Some(host) = [start, 1 - start].into_iter().find(|host| self.answers(*host)) else { return };
         let server = &mut self.hosts[host].server;
-        if !server.up() || server.read_only {
+        if !server.up() || server.read_only || server.rolls_back_until > self.now {
             return;
         }
+        let lost = self.lost(host, Protocol::Client);
+        if lost && self.random.percent(50) {
+            // The question did not arrive.
+            return;
+        }
+        let server = &mut self.hosts[host].server;
         self.clients.next += 1;
         let id = self.clients.next;
         if server.frozen == Frozen::Stage {
             server.waiting.push(id);
+        } else if lost {
+            // The answer did not: nobody was promised anything.
+            server.commit(Content::Data(id));
+            self.committed(host);
         } else {
             self.commit_write(host, id);
         }
@@ -44,6 +59,11 @@ impl World {
     pub fn commit_write(&mut self, host: usize, id: u32) {
         self.hosts[host].server.commit(Content::Data(id));
         self.clients.acknowledged.push(id);
+        if let Some(fault) = self.checkers.fault_at {
+            let pause = self.now - self.clients.last_at.max(fault);
+            self.clients.outage = self.clients.outage.max(pause);
+        }
+        self.clients.last_at = self.now;
         self.committed(host);
     }
 

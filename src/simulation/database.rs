@@ -73,6 +73,10 @@ pub struct Server {
     /// Activity and count of heartbeat rows that arrived by replication.
     pub beats: (Epoch, u64),
     pub ledger: Epoch,
+    /// Since when a client's long statement runs.
+    pub long_write: Option<u64>,
+    /// Until when one that was killed is rolled back.
+    pub rolls_back_until: u64,
 }
 
 impl Server {
@@ -93,6 +97,8 @@ impl Server {
             waiting: Vec::new(),
             beats: (Epoch::default(), 0),
             ledger: Epoch::default(),
+            long_write: None,
+            rolls_back_until: 0,
         }
     }
 
@@ -192,6 +198,38 @@ impl Server {
         }
     }
 
+    /// The write is here, or on its way to be applied.
+    pub fn holds(&self, id: u32) -> bool {
+        let relay = self.replica.iter().flat_map(|replica| &replica.relay);
+        self.data.contains(&id) || relay.into_iter().any(|one| one.content == Content::Data(id))
+    }
+
+    /// The newest transactions never reached the disk; the numbers of the writes among them.
+    pub fn lose_newest(&mut self, count: usize) -> Vec<u32> {
+        let keep = self.binlog.len().saturating_sub(count).max(self.purged);
+        let gone = self.binlog.split_off(keep);
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        self.state = self.binlog.iter().map(|transaction| transaction.gtid).collect();
+        self.slave_position = self.slave_position.and(self.last());
+        self.ledger = Epoch::default();
+        for transaction in &self.binlog {
+            if let Content::Ledger(epoch) = transaction.content {
+                self.ledger = self.ledger.max(epoch);
+            }
+        }
+        let data = gone.iter().filter_map(|transaction| match transaction.content {
+            Content::Data(id) => Some(id),
+            Content::Heartbeat(_) | Content::Ledger(_) => None,
+        });
+        let data: Vec<u32> = data.collect();
+        for id in &data {
+            self.data.remove(id);
+        }
+        data
+    }
+
     /// All that was received is applied.
     pub fn drained(&self) -> bool {
         self.replica.as_ref().is_none_or(|replica| replica.relay.is_empty())
@@ -200,6 +238,8 @@ impl Server {
     /// The process ends.
     pub fn die(&mut self) {
         self.health = Health::Dead;
+        self.long_write = None;
+        self.rolls_back_until = 0;
         self.waiting.clear();
         self.frozen = Frozen::No;
         if let Some(replica) = &mut self.replica {

@@ -1,233 +1,190 @@
-//! What goes wrong: a plan drawn from the seed, begun and ended at its times.
+//! What goes wrong, begun and ended at the times of the plan.
 
-use super::database::Health;
-use super::network::Protocol;
-use super::random::Random;
-use super::settings::Drawn;
+use super::database::{Content, Health};
+use super::plan::{Fault, Plan, Protocol, What, Who};
 use super::world::{Happening, MS, World};
 use crate::decision::action::CommandId;
-use crate::decision::event::{Command, Event};
+use crate::decision::event::{Command, Event, ModeReading};
 use crate::decision::words::Mode;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// One kind of fault; the number is the host that it strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    PowerOff(usize),
-    PowerOffBoth,
-    DaemonCrash(usize),
-    DaemonPause(usize),
-    DaemonStop(usize),
-    GateCrash(usize),
-    GateSlow(usize),
-    ServerKill(usize),
-    ServerHang(usize),
-    NicDown(usize),
-    Isolate(usize),
-    ApiFails(usize),
-    GatewayDown,
-    /// One protocol, one way (`false`) or both.
-    Cut(usize, Protocol, bool),
-    /// VRRP and peer link, both ways; ARP and SQL still pass.
-    NodesOnly,
-    /// Every path between the nodes, while clients and gateway reach both.
-    Partition,
-    Loss(usize),
-    Slow(usize),
-    SlowDisk(usize),
-    SlowApply(usize),
-    Switchover(usize),
-    /// An operator's maintenance, and back.
-    Maintenance(usize),
-}
-
-/// A fault with its times, counted from the begin of its round.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    pub kind: Kind,
-    pub begin: u64,
-    pub length: u64,
-}
-
-/// All faults of a run.
+/// Where the plan of a run stands.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
-    pub rounds: Vec<Vec<Fault>>,
-    pub faults: Vec<Fault>,
+pub struct Course {
+    faults: Vec<Fault>,
+    rounds: u32,
+    round: u32,
+    /// Faults that have not ended.
     pub open: u32,
-    /// Pure partitions that go on.
-    pub partitions: u32,
+    /// Whom each fault struck.
+    struck: BTreeMap<usize, usize>,
     commands: u64,
+    errant: u32,
 }
 
-impl Plan {
-    pub fn draw(random: &mut Random, drawn: &Drawn) -> Self {
-        let rounds = 1 + random.below(3);
-        let lease = drawn.nodes[0].lease.as_nanos() as u64;
-        let rounds = (0..rounds).map(|_| {
-            let count = random.pick(&[1, 1, 1, 2, 2, 3, 4]);
-            let mut start = 0;
-            (0..count)
-                .map(|_| {
-                    // Often close together: what happens while something else goes on is what breaks.
-                    start += random.pick(&[0, 20, 150, 400, 900, 3_000]) * MS + random.below(lease);
-                    let kind = draw_kind(random);
-                    Fault { kind, begin: start, length: length_of(kind, random, lease) }
-                })
-                .collect()
-        });
-        Self { rounds: rounds.collect(), ..Self::default() }
-    }
-}
+/// The protocols between the nodes.
+const BETWEEN: [Protocol; 4] = [Protocol::Vrrp, Protocol::Peer, Protocol::Sql, Protocol::Arp];
 
-fn length_of(kind: Kind, random: &mut Random, lease: u64) -> u64 {
-    match kind {
-        Kind::DaemonCrash(_)
-        | Kind::DaemonPause(_)
-        | Kind::GatewayDown
-        | Kind::Cut(..)
-        | Kind::GateSlow(_) => match random.below(3) {
-            0 => random.below(lease),
-            1 => random.between(lease, 4 * lease),
-            _ => random.between(lease, 10_000 * MS + lease),
-        },
-        Kind::PowerOff(_) | Kind::PowerOffBoth => random.between(500 * MS, 20_000 * MS),
-        Kind::ServerKill(_) => random.between(50 * MS, 8_000 * MS),
-        Kind::Switchover(_) => 100 * MS,
-        Kind::Maintenance(_) => random.between(2_000 * MS, 8_000 * MS),
-        _ => random.between(lease / 2, 8_000 * MS + lease),
-    }
-}
-
-fn draw_kind(random: &mut Random) -> Kind {
-    let host = random.below(2) as usize;
-    let both = random.percent(60);
-    match random.below(31) {
-        0..=2 => Kind::PowerOff(host),
-        3 => Kind::PowerOffBoth,
-        4..=5 => Kind::DaemonCrash(host),
-        6..=7 => Kind::DaemonPause(host),
-        8 => Kind::DaemonStop(host),
-        9 => Kind::GateCrash(host),
-        10 => Kind::GateSlow(host),
-        11..=12 => Kind::ServerKill(host),
-        13..=14 => Kind::ServerHang(host),
-        15..=16 => Kind::NicDown(host),
-        17 => Kind::Isolate(host),
-        18 => Kind::ApiFails(host),
-        19 => Kind::GatewayDown,
-        20 => Kind::Cut(host, Protocol::Vrrp, both),
-        21 => Kind::Cut(host, Protocol::Peer, both),
-        22 => Kind::Cut(host, Protocol::Sql, both),
-        23 => Kind::NodesOnly,
-        24 => Kind::Partition,
-        25 => Kind::Loss(host),
-        26 => Kind::Slow(host),
-        27 => Kind::SlowDisk(host),
-        28 => Kind::SlowApply(host),
-        29 => Kind::Switchover(host),
-        _ => Kind::Maintenance(host),
+impl Course {
+    pub fn new(plan: &Plan) -> Self {
+        Self { faults: plan.faults.clone(), rounds: plan.rounds(), ..Self::default() }
     }
 }
 
 impl World {
     /// Begins the next round; false if there is none.
     pub fn next_round(&mut self) -> bool {
-        let Some(round) = self.plan.rounds.pop() else { return false };
-        for fault in round {
-            self.plan.faults.push(fault);
-            self.plan.open += 1;
-            let number = self.plan.faults.len() - 1;
-            self.at(fault.begin, Happening::Begin { fault: number });
+        if self.course.round == self.course.rounds {
+            return false;
+        }
+        self.course.round += 1;
+        for number in 0..self.course.faults.len() {
+            let fault = self.course.faults[number];
+            if fault.round == self.course.round {
+                self.course.open += 1;
+                self.at(fault.at_ms * MS, Happening::Begin { fault: number });
+            }
         }
         true
     }
 
     pub fn command(&mut self, host: usize, command: Command) -> u64 {
-        self.plan.commands += 1;
-        let id = self.plan.commands;
+        self.course.commands += 1;
+        let id = self.course.commands;
         self.checkers.disturbed_at = self.now;
         self.trace(|| format!("db{} operator: {command:?}", host + 1));
         let run = self.hosts[host].run;
         let event = Event::Command { id: CommandId(id), command, actor: "operator".into() };
-        self.at(1, Happening::Deliver { host, run, event });
+        self.tell(1, host, run, event);
         id
     }
 
-    fn cut(&mut self, from: usize, protocol: Protocol, on: bool) {
-        let count = &mut self.network.cut[from][protocol as usize];
-        *count = if on { *count + 1 } else { *count - 1 };
-    }
-
-    fn cut_both(&mut self, protocols: &[Protocol], on: bool) {
-        for protocol in protocols {
-            self.cut(0, *protocol, on);
-            self.cut(1, *protocol, on);
-        }
+    /// The host that serves, or served last.
+    pub fn serving(&self) -> usize {
+        let last = self.checkers.last_active.map_or(0, |(host, _)| host);
+        [0, 1].into_iter().find(|host| self.accepts(*host)).unwrap_or(last)
     }
 
     pub fn fault_begins(&mut self, number: usize) {
-        let fault = self.plan.faults[number];
+        let fault = self.course.faults[number];
+        let host = match fault.who {
+            Who::Db1 => 0,
+            Who::Db2 => 1,
+            Who::Active => self.serving(),
+            Who::Standby => 1 - self.serving(),
+        };
+        self.course.struck.insert(number, host);
         self.checkers.disturbed_at = self.now;
-        self.trace(|| format!("FAULT {:?} for {} ms", fault.kind, fault.length / MS));
-        self.at(fault.length, Happening::End { fault: number });
-        match fault.kind {
-            Kind::PowerOff(host) => self.power_off(host),
-            Kind::PowerOffBoth => (0..2).for_each(|host| self.power_off(host)),
-            Kind::DaemonCrash(host) => self.daemon_dies(host),
-            Kind::DaemonPause(host) => self.daemon_pause(host),
-            Kind::DaemonStop(host) => {
+        self.checkers.fault_at = Some(self.now);
+        let kind = fault.what;
+        self.trace(|| {
+            let protocol = fault.protocol.map(|one| format!(" {one:?}")).unwrap_or_default();
+            format!("FAULT {kind:?} db{}{protocol} {} for {} ms", host + 1, fault.amount, fault.for_ms)
+        });
+        self.at(fault.for_ms * MS, Happening::End { fault: number });
+        if self.hosts[host].asleep.is_none() {
+            self.begin_at(host, fault);
+        } else {
+            self.course.struck.remove(&number);
+        }
+    }
+
+    fn begin_at(&mut self, host: usize, fault: Fault) {
+        match fault.what {
+            What::PowerOff => self.power_off(host),
+            What::PowerOffBoth => (0..2).for_each(|host| self.power_off(host)),
+            What::StateLost => {
+                self.power_off(host);
+                self.hosts[host].disk = None;
+            }
+            What::Suspend => self.falls_asleep(host, false),
+            What::Freeze => self.falls_asleep(host, true),
+            What::DaemonCrash => self.daemon_dies(host),
+            What::DaemonPause => self.daemon_pause(host),
+            What::DaemonStop => {
                 let run = self.hosts[host].run;
                 self.deliver(host, run, Event::Stop);
             }
-            Kind::GateCrash(host) => self.gate_crash(host),
-            Kind::GateSlow(host) => self.hosts[host].gate.slow = self.random.micros(20_000, 1_200_000),
-            Kind::ServerKill(host) => self.server_dies(host),
-            Kind::ServerHang(host) if self.hosts[host].server.up() => {
+            What::GateCrash => self.gate_crash(host),
+            What::ServerKill => self.server_dies(host),
+            What::ServerHang if self.hosts[host].server.up() => {
                 self.hosts[host].server.health = Health::Hung;
             }
-            Kind::Partition => {
-                self.checkers.forked = true;
-                self.plan.partitions += 1;
-                self.cut_both(&[Protocol::Vrrp, Protocol::Peer, Protocol::Sql, Protocol::Arp], true);
+            What::LongWrite if self.hosts[host].server.takes_writes() => {
+                self.hosts[host].server.long_write = Some(self.now);
             }
-            Kind::Switchover(host) => {
-                let timeout = std::time::Duration::from_secs(10);
+            What::PrivilegedWrite => self.privileged_write(host),
+            What::Switchover => {
+                let timeout = Duration::from_secs(10);
                 let command = Command::Switchover { reason: "operator".into(), timeout, dry_run: false };
                 self.command(host, command);
             }
-            Kind::Maintenance(host) => self.set_mode(host, Mode::Maintenance),
-            kind => self.strike(kind, true),
+            What::Maintenance => self.set_mode(host, Mode::Maintenance),
+            What::Standalone => self.set_mode(host, Mode::Standalone),
+            What::Force => {
+                let (reason, force, no) = ("operator".into(), true, false);
+                let command = Command::Failover { reason, force, accept_data_loss: no, peer_is_off: no };
+                self.command(host, command);
+            }
+            What::ModeGarbage => self.edit_mode(host, Mode::Maintenance, Some("no word that is known".into())),
+            _ => self.strike(host, fault, true),
         }
     }
 
     /// Faults whose end is their begin undone.
-    fn strike(&mut self, kind: Kind, on: bool) {
-        let count = |counter: &mut u32| *counter = if on { *counter + 1 } else { *counter - 1 };
-        match kind {
-            Kind::NicDown(host) => {
+    fn strike(&mut self, host: usize, fault: Fault, on: bool) {
+        let count = |counter: &mut u32| *counter = if on { *counter + 1 } else { counter.saturating_sub(1) };
+        let amount = fault.amount;
+        match fault.what {
+            What::NicDown => {
                 count(&mut self.network.nic_down[host]);
                 self.tell_link(host);
             }
-            Kind::Isolate(host) => {
+            What::Isolate => {
                 count(&mut self.network.isolated[host]);
                 self.excuse_isolation();
             }
-            Kind::ApiFails(host) => self.hosts[host].api = !on,
-            Kind::GatewayDown => count(&mut self.network.gateway_down),
-            Kind::Cut(host, protocol, both) => {
-                self.cut(host, protocol, on);
-                if both {
-                    self.cut(1 - host, protocol, on);
+            What::ApiFails => self.hosts[host].api = !on,
+            What::GatewayDown => count(&mut self.network.gateway_down),
+            What::Stranger => count(&mut self.network.strangers),
+            What::SlowDisk => count(&mut self.hosts[host].slow_disk),
+            What::DiskFails => count(&mut self.hosts[host].disk_fails),
+            What::SlowApply => count(&mut self.hosts[host].slow_apply),
+            What::ConnectionHang => count(&mut self.hosts[host].connection_hangs),
+            What::GateSlow => self.hosts[host].gate.slow = if on { amount * MS } else { 0 },
+            What::Cut => {
+                if let Some(protocol) = fault.protocol {
+                    self.network.cut(host, protocol, on);
+                    if fault.both_ways {
+                        self.network.cut(1 - host, protocol, on);
+                    }
+                }
+                if fault.protocol == Some(Protocol::Gateway) {
+                    self.excuse_isolation();
                 }
             }
-            Kind::NodesOnly => self.cut_both(&[Protocol::Vrrp, Protocol::Peer], on),
-            Kind::Loss(host) => self.network.loss[host] = if on { self.random.between(5, 50) } else { 0 },
-            Kind::Slow(host) => {
-                self.network.slow[host] = if on { self.random.micros(5_000, 1_500_000) } else { 0 }
+            What::NodesOnly => self.cut_both(&BETWEEN[..2], on),
+            What::Partition => self.cut_both(&BETWEEN, on),
+            What::Loss | What::Delay | What::Duplicate => {
+                for protocol in fault.protocol.map_or(BETWEEN.to_vec(), |protocol| vec![protocol]) {
+                    let link = self.network.link_mut(host, protocol);
+                    let (field, amount) = match fault.what {
+                        What::Loss => (&mut link.loss, amount),
+                        What::Delay => (&mut link.delay, amount * MS),
+                        _ => (&mut link.twice, amount),
+                    };
+                    *field = if on { *field + amount } else { field.saturating_sub(amount) };
+                }
             }
-            Kind::SlowDisk(host) => count(&mut self.hosts[host].slow_disk),
-            Kind::SlowApply(host) => count(&mut self.hosts[host].slow_apply),
             _ => {}
+        }
+    }
+
+    fn cut_both(&mut self, protocols: &[Protocol], on: bool) {
+        for protocol in protocols {
+            self.network.cut(0, *protocol, on);
+            self.network.cut(1, *protocol, on);
         }
     }
 
@@ -237,48 +194,81 @@ impl World {
         self.command(host, command);
     }
 
+    /// Somebody edits the mode file.
+    fn edit_mode(&mut self, host: usize, mode: Mode, problem: Option<String>) {
+        let reading = ModeReading {
+            mode,
+            problem,
+            interrupted: false,
+            actor: "a hand".into(),
+            reason: String::new(),
+        };
+        self.hosts[host].garbage = reading.problem.clone();
+        let now = self.now;
+        self.hosts[host].set_mode(mode, now);
+        let run = self.hosts[host].run;
+        self.tell(MS, host, run, Event::ModeFile(reading));
+    }
+
+    /// A row that no client was promised anything about.
+    fn privileged_write(&mut self, host: usize) {
+        if self.hosts[host].server.up() {
+            self.course.errant += 1;
+            let id = u32::MAX - self.course.errant;
+            self.hosts[host].server.commit(Content::Data(id));
+            self.committed(host);
+        }
+    }
+
     pub fn fault_ends(&mut self, number: usize) {
-        let fault = self.plan.faults[number];
+        let fault = self.course.faults[number];
         self.checkers.disturbed_at = self.now;
-        self.plan.open -= 1;
-        self.trace(|| format!("ENDS {:?}", fault.kind));
-        match fault.kind {
-            Kind::PowerOff(host) => self.power_on(host),
-            Kind::PowerOffBoth => {
+        self.course.open -= 1;
+        let Some(host) = self.course.struck.remove(&number) else { return };
+        self.trace(|| format!("ENDS {:?} db{}", fault.what, host + 1));
+        match fault.what {
+            What::PowerOff | What::StateLost => self.power_on(host),
+            What::PowerOffBoth => {
                 let late = self.random.pick(&[0, 300, 20_000]) * MS;
                 let first = self.random.below(2) as usize;
                 self.power_on(first);
                 self.at(late, Happening::PowerOn { host: 1 - first });
             }
-            Kind::DaemonCrash(host) | Kind::DaemonStop(host) => {
+            What::Suspend | What::Freeze => self.wakes_up(host),
+            What::DaemonCrash | What::DaemonStop => {
                 // A daemon that takes its time to stop is given it.
                 let wait = if self.hosts[host].daemon.is_some() { 15_000 * MS } else { 0 };
                 self.at(wait, Happening::DaemonStart { host });
             }
-            Kind::DaemonPause(host) => self.daemon_resume(host),
-            Kind::GateCrash(host) => self.gate_start(host),
-            Kind::GateSlow(host) => self.hosts[host].gate.slow = 0,
-            Kind::ServerKill(host) => self.server_start(host),
-            Kind::ServerHang(host) if self.hosts[host].server.health == Health::Hung => {
+            What::DaemonPause => self.daemon_resume(host),
+            What::GateCrash => self.gate_start(host),
+            What::ServerKill => self.server_start(host),
+            What::ServerHang if self.hosts[host].server.health == Health::Hung => {
                 self.hosts[host].server.health = Health::Up;
             }
-            Kind::Partition => {
-                self.plan.partitions -= 1;
-                self.cut_both(&[Protocol::Vrrp, Protocol::Peer, Protocol::Sql, Protocol::Arp], false);
-                self.excuse_partition();
-            }
-            Kind::Maintenance(host) => self.set_mode(host, Mode::Ap),
-            kind => self.strike(kind, false),
+            What::LongWrite => self.hosts[host].server.long_write = None,
+            What::Maintenance | What::Standalone => self.set_mode(host, Mode::Ap),
+            What::ModeGarbage if self.hosts[host].garbage.is_some() => self.edit_mode(host, Mode::Ap, None),
+            _ => self.strike(host, fault, false),
         }
     }
 
     fn power_off(&mut self, host: usize) {
+        if !self.hosts[host].powered {
+            return;
+        }
         self.daemon_dies(host);
+        let lost = if self.configuration.relaxed_log { self.random.below(6) } else { 0 };
         let state = &mut self.hosts[host];
         state.powered = false;
         state.server.die();
+        let gone = state.server.lose_newest(lost as usize);
         let run = state.gate.run + 1;
         state.gate = super::gate::Gate { run, ..Default::default() };
+        // What was never synced, and never arrived elsewhere, no promise covers.
+        let there = &self.hosts[1 - host].server;
+        let gone = gone.into_iter().filter(|id| !there.holds(*id)).collect::<Vec<_>>();
+        self.checkers.excused.extend(gone);
         self.hang_up(host);
     }
 

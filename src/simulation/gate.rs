@@ -70,7 +70,7 @@ impl World {
         if let Some((ticket, run)) = ticket {
             if !self.hosts[host].gate.alive {
                 let result = StepResult::Failed("the gate process does not answer".into());
-                self.at(1, Happening::Deliver { host, run, event: Event::StepEnded { ticket, result } });
+                self.tell(1, host, run, Event::StepEnded { ticket, result });
                 return;
             }
             self.hosts[host].gate.pending.push(ticket.0);
@@ -126,7 +126,7 @@ impl World {
         pending.remove(index);
         let result = result.map_or_else(StepResult::Failed, |()| StepResult::Ok(StepOutput::Done));
         let delay = self.random.micros(20, 300);
-        self.at(delay, Happening::Deliver { host, run, event: Event::StepEnded { ticket, result } });
+        self.tell(delay, host, run, Event::StepEnded { ticket, result });
     }
 
     fn gate_opens(&mut self, host: usize, epoch: Epoch, end: Instant) -> Result<(), String> {
@@ -220,7 +220,7 @@ impl World {
     fn gate_reports(&mut self, host: usize, report: GateReport) {
         let run = self.hosts[host].run;
         let delay = self.random.micros(20, 300);
-        self.at(delay, Happening::Deliver { host, run, event: Event::Gate(report) });
+        self.tell(delay, host, run, Event::Gate(report));
     }
 
     pub fn gate_crash(&mut self, host: usize) {

@@ -5,7 +5,8 @@ use super::database::{Frozen, Server};
 use super::gate::{Gate, ToGate};
 use super::lanes::Lane;
 use super::random::Random;
-use super::settings::Drawn;
+use super::settings::Configuration;
+use super::sleep::Asleep;
 use super::world::{Happening, MS, World};
 use crate::decision::action::{Action, AddressStep, Answer, DurableFacts, Step, Ticket};
 use crate::decision::event::{DatabaseReport, Event, Found, LinkReport, ModeReading};
@@ -45,13 +46,25 @@ pub struct Host {
     pub settings: Settings,
     pub powered: bool,
     offset: u64,
+    /// How long the clock stood still since boot, in ns.
+    pub stood_still: u64,
     parts_per_million: i64,
     pub api: bool,
     pub slow_disk: u32,
     pub slow_apply: u32,
+    /// Neither state nor mode can be written.
+    pub disk_fails: u32,
+    /// The server does not answer the daemon.
+    pub connection_hangs: u32,
+    /// Nothing happens here.
+    pub asleep: Option<Asleep>,
     pub disk: Option<DurableFacts>,
     pub mode: Mode,
     pub mode_since: u64,
+    /// The mode file holds no word that is known.
+    pub garbage: Option<String>,
+    /// A change of the mode file was begun and not finished.
+    pub interrupted: bool,
     pub daemon: Option<Daemon>,
     pub run: u64,
     pub gate: Gate,
@@ -62,18 +75,24 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn new(index: usize, drawn: &Drawn, random: &mut Random) -> Self {
+    pub fn new(index: usize, configuration: &Configuration, random: &mut Random) -> Self {
         Self {
-            settings: drawn.nodes[index].clone(),
+            settings: configuration.nodes[index].clone(),
             powered: true,
             offset: random.between(1, 1_000_000) * MS,
+            stood_still: 0,
             parts_per_million: random.between(0, 1_001) as i64 - 500,
             api: true,
             slow_disk: 0,
             slow_apply: 0,
+            disk_fails: 0,
+            connection_hangs: 0,
+            asleep: None,
             disk: None,
             mode: Mode::Ap,
             mode_since: 0,
+            garbage: None,
+            interrupted: false,
             daemon: None,
             run: 0,
             gate: Gate { alive: true, ..Gate::default() },
@@ -86,6 +105,7 @@ impl Host {
     /// A new boot counts from somewhere else.
     pub fn boots(&mut self, offset: u64) {
         self.offset = offset;
+        self.stood_still = 0;
     }
 
     pub fn set_mode(&mut self, mode: Mode, now: u64) {
@@ -100,17 +120,18 @@ impl World {
     /// The host's own clock.
     pub fn local(&self, host: usize) -> Instant {
         let host = &self.hosts[host];
-        let drift = self.now as i128 * i128::from(host.parts_per_million) / 1_000_000;
-        Instant((i128::from(host.offset) + i128::from(self.now) + drift) as u64)
+        let passed = (self.now - host.stood_still) as i64;
+        let drift = passed / 1_000 * host.parts_per_million / 1_000;
+        Instant((host.offset as i64 + passed + drift) as u64)
     }
 
     /// When the host's clock shows `at`.
     pub fn true_time(&self, host: usize, at: Instant) -> u64 {
         let host = &self.hosts[host];
-        let passed = i128::from(at.0) - i128::from(host.offset);
-        let rate = 1_000_000 + i128::from(host.parts_per_million);
-        let time = passed * 1_000_000 / rate;
-        (time.max(0) as u64).max(self.now)
+        let passed = at.0 as i64 - host.offset as i64;
+        // One rounding later, never earlier.
+        let time = passed - passed / 1_000_000 * host.parts_per_million + 1_000 * passed / 1_000_000_000;
+        (time.max(0) as u64 + host.stood_still).max(self.now)
     }
 
     pub fn running(&self, host: usize, run: u64) -> bool {
@@ -137,8 +158,8 @@ impl World {
             durable: state.disk,
             mode: ModeReading {
                 mode: state.mode,
-                problem: None,
-                interrupted: false,
+                problem: state.garbage.clone(),
+                interrupted: std::mem::take(&mut state.interrupted),
                 actor: "file".into(),
                 reason: String::new(),
             },
@@ -185,7 +206,7 @@ impl World {
         let detail = if usable { "up" } else { "no carrier" };
         let event = Event::Link(LinkReport { usable, detail: detail.into() });
         let (run, delay) = (self.hosts[host].run, self.random.micros(50, 3_000));
-        self.at(delay, Happening::Deliver { host, run, event });
+        self.tell(delay, host, run, event);
     }
 
     /// kill -9: what was begun ends in the middle.
@@ -248,6 +269,12 @@ impl World {
             daemon.inbox.push_back(event);
             return;
         }
+        if let Some(asleep) = &mut self.hosts[host].asleep {
+            let event = Box::new(event);
+            asleep.missed.push((self.now, Happening::Deliver { host, run, event }));
+            return;
+        }
+        let Some(daemon) = self.hosts[host].daemon.as_mut() else { return };
         daemon.node.handle(event, now);
         let mut actions = Vec::new();
         while let Some(action) = daemon.node.poll_action() {

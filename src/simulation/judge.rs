@@ -1,7 +1,6 @@
 //! The course of a run: boot, faults, heal, and then an operator who uses what the states name as remedy.
 //! After every heal exactly one node serves within a bound, or a named state says what to do, and doing it helps.
 
-use super::random::Random;
 use super::world::{Happening, MS, World};
 use crate::decision::action::Answer;
 use crate::decision::event::Command;
@@ -44,7 +43,7 @@ enum Pair {
 }
 
 impl Judge {
-    pub fn new(random: &mut Random) -> Self {
+    pub fn new(swaps: bool) -> Self {
         Self {
             stage: Stage::Boot,
             since: 0,
@@ -53,7 +52,7 @@ impl Judge {
             tries: 0,
             active: 0,
             named: Vec::new(),
-            swaps: random.percent(50),
+            swaps,
         }
     }
 
@@ -117,7 +116,7 @@ impl World {
                 }
             }
             Stage::Faults => {
-                if self.plan.open == 0 {
+                if self.course.open == 0 {
                     self.stage(Stage::Healing);
                 }
             }

@@ -89,7 +89,7 @@ impl World {
         if self.bug == Some(Bug::ForgottenForbid) && step == Step::Database(DatabaseStep::ForbidWrites) {
             let result = StepResult::Ok(StepOutput::Done);
             let run = self.hosts[host].run;
-            self.at(MS, Happening::Deliver { host, run, event: Event::StepEnded { ticket, result } });
+            self.tell(MS, host, run, Event::StepEnded { ticket, result });
             return;
         }
         let Some(lane) = self.lane(host, name) else { return };
@@ -108,7 +108,7 @@ impl World {
 
     fn end_job(&mut self, host: usize, ticket: Ticket, result: StepResult) {
         let run = self.hosts[host].run;
-        self.at(1, Happening::Deliver { host, run, event: Event::StepEnded { ticket, result } });
+        self.tell(1, host, run, Event::StepEnded { ticket, result });
     }
 
     /// Begins the next step if none runs.
@@ -129,19 +129,10 @@ impl World {
         }
     }
 
-    /// How long a step takes when nothing holds it up: mostly little, sometimes more than its deadline.
+    /// How long a step takes when nothing holds it up.
     fn duration(&mut self, host: usize, step: &Step) -> u64 {
-        let random = &mut self.random;
-        let slow = self.hosts[host].slow_disk;
-        match step {
-            Step::Record(_) if slow > 0 => random.micros(100_000, 700_000),
-            Step::Record(_) => random.micros(200, 5_000),
-            _ => match random.below(100) {
-                0..=88 => random.micros(200, 3_000),
-                89..=97 => random.micros(3_000, 60_000),
-                _ => random.micros(100_000, 2_500_000),
-            },
-        }
+        let slow = self.hosts[host].slow_disk > 0;
+        self.pace.step(step, slow, &mut self.random)
     }
 
     pub fn lane_ready(&mut self, host: usize, run: u64, name: LaneName, serial: u64) {
@@ -200,6 +191,7 @@ impl World {
 
     fn perform(&mut self, host: usize, step: &Step) -> Tried {
         match step {
+            Step::Record(_) if self.hosts[host].disk_fails > 0 => failed("EIO"),
             Step::Record(RecordStep::Persist(facts)) => {
                 self.hosts[host].disk = Some(*facts);
                 if self.bug == Some(Bug::EpochLost) {
@@ -211,8 +203,10 @@ impl World {
                 let mode = *mode;
                 self.trace(|| format!("db{} mode file: {mode}", host + 1));
                 self.hosts[host].set_mode(mode, self.now);
+                self.hosts[host].garbage = None;
                 ok(StepOutput::Done)
             }
+            Step::Database(_) if self.hosts[host].connection_hangs > 0 => Tried::Wait(20 * MS),
             Step::Database(step) => match self.hosts[host].server.health {
                 Health::Hung => Tried::Wait(20 * MS),
                 Health::Dead => failed("the server is gone"),
@@ -223,23 +217,41 @@ impl World {
         }
     }
 
-    /// The daemon is gone: what its connections had begun may still happen.
+    /// The daemon is gone: what it had begun may still happen, or happen by half.
     pub fn abandon_lanes(&mut self, host: usize) {
         let half = self.random.percent(50);
-        let Some(job) = self.lane(host, LaneName::Database).and_then(|lane| lane.jobs.front()).cloned()
-        else {
-            return;
-        };
-        let short = matches!(
-            job.step,
-            Step::Database(
-                DatabaseStep::AllowWrites | DatabaseStep::ForbidWrites | DatabaseStep::StopApplying
-            )
-        );
-        if half && job.begun && short {
+        let front =
+            |world: &mut Self, name| world.lane(host, name).and_then(|lane| lane.jobs.front()).cloned();
+        if let Some(job) = front(self, LaneName::Database)
+            && half
+            && job.begun
+            && short(&job.step)
+        {
             self.perform(host, &job.step);
         }
+        let Some(job) = front(self, LaneName::Record).filter(|job| job.begun) else { return };
+        match (&job.step, self.random.below(3)) {
+            // Two slots: the new facts are there, or the old ones.
+            (_, 0) => {}
+            (Step::Record(RecordStep::SetMode { mode, .. }), 1) => {
+                let (mode, now) = (*mode, self.now);
+                self.hosts[host].set_mode(mode, now);
+                self.hosts[host].interrupted = true;
+                self.mark("a change of the mode was cut in the middle");
+            }
+            (step, _) => {
+                self.perform(host, step);
+            }
+        }
     }
+}
+
+/// One statement, that the server carries out whoever still listens.
+fn short(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Database(DatabaseStep::AllowWrites | DatabaseStep::ForbidWrites | DatabaseStep::StopApplying)
+    )
 }
 
 impl World {

@@ -15,18 +15,29 @@ mod judge;
 mod lanes;
 mod marks;
 mod network;
+mod pace;
+mod plan;
 mod random;
 mod settings;
+mod sleep;
 mod steps;
 mod watchers;
 mod world;
 
 pub use bugs::{ALL as BUGS, Bug};
+pub use pace::Pace;
+pub use plan::{Fault, Plan, Protocol, What, Who};
+pub use settings::{Configuration, Drawn};
 pub use marks::NEEDED as MARKS;
 pub use world::Outcome;
 
 /// Runs one seed to its end, or to the first broken promise; with a bug put in on purpose, if one is named; with
 /// the story of the run, if it is asked for.
 pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Outcome {
-    world::World::new(seed, bug, trace).run()
+    run_plan(&Plan::draw(seed), bug, trace)
+}
+
+/// Runs one plan.
+pub fn run_plan(plan: &Plan, bug: Option<Bug>, trace: bool) -> Outcome {
+    world::World::new(plan, plan.configuration.configuration(), Pace::Harsh, bug, trace).run()
 }

@@ -2,22 +2,13 @@
 //! hold what they cannot deliver for two seconds, and then break.
 
 use super::bugs::Bug;
-use super::random::Random;
+use super::plan::Protocol;
 use super::world::{Happening, MS, World};
 use crate::decision::event::{Advert, Event};
 use crate::decision::peer::PeerMessage;
 use crate::decision::words::InstanceId;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-
-/// What travels between the hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    Vrrp,
-    Peer,
-    Sql,
-    Arp,
-}
 
 /// The connection that one host dialled.
 #[derive(Clone, Debug, Default)]
@@ -29,33 +20,57 @@ pub struct Connection {
     pub to_run: u64,
 }
 
+/// One protocol, one way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Link {
+    /// How many faults cut it now.
+    pub cut: u32,
+    /// Percent.
+    pub loss: u64,
+    /// Added, in ns.
+    pub delay: u64,
+    /// Percent that arrive a second time.
+    pub twice: u64,
+}
+
 /// The wires.
 pub struct Network {
-    /// By sender and protocol: how many faults cut it now.
-    pub cut: [[u32; 4]; 2],
+    /// By the host that sends, and protocol.
+    links: [[Link; 6]; 2],
     pub isolated: [u32; 2],
     pub nic_down: [u32; 2],
     pub gateway_down: u32,
-    /// Percent, by sender.
-    pub loss: [u64; 2],
-    /// Added, in ns, by sender.
-    pub slow: [u64; 2],
+    /// Somebody else on the network has the address.
+    pub strangers: u32,
     pub connections: [Connection; 2],
     base: u64,
 }
 
 impl Network {
-    pub fn new(random: &mut Random) -> Self {
+    /// `base`: one way over the wire, in ns.
+    pub fn new(base: u64) -> Self {
         Self {
-            cut: [[0; 4]; 2],
+            links: Default::default(),
             isolated: [0; 2],
             nic_down: [0; 2],
             gateway_down: 0,
-            loss: [0; 2],
-            slow: [0; 2],
+            strangers: 0,
             connections: [Connection::default(), Connection::default()],
-            base: random.micros(50, 1_500),
+            base,
         }
+    }
+
+    pub fn link(&self, from: usize, protocol: Protocol) -> Link {
+        self.links[from][protocol as usize]
+    }
+
+    pub fn link_mut(&mut self, from: usize, protocol: Protocol) -> &mut Link {
+        &mut self.links[from][protocol as usize]
+    }
+
+    pub fn cut(&mut self, from: usize, protocol: Protocol, on: bool) {
+        let count = &mut self.link_mut(from, protocol).cut;
+        *count = if on { *count + 1 } else { count.saturating_sub(1) };
     }
 
     /// The host's own port works.
@@ -65,11 +80,16 @@ impl Network {
 }
 
 impl World {
+    /// The host is on and not asleep.
+    pub fn awake(&self, host: usize) -> bool {
+        self.hosts[host].powered && self.hosts[host].asleep.is_none()
+    }
+
     /// Whether packets go from one host to the other now.
     pub fn path(&self, from: usize, protocol: Protocol) -> bool {
         let net = &self.network;
-        let powered = self.hosts[0].powered && self.hosts[1].powered;
-        powered && net.attached(0) && net.attached(1) && net.cut[from][protocol as usize] == 0
+        let awake = self.awake(0) && self.awake(1);
+        awake && net.attached(0) && net.attached(1) && net.link(from, protocol).cut == 0
     }
 
     /// Both ways.
@@ -77,24 +97,38 @@ impl World {
         self.path(0, protocol) && self.path(1, protocol)
     }
 
-    /// Clients and gateway lie beyond the host's own port.
+    /// Clients lie beyond the host's own port.
     pub fn clients_reach(&self, host: usize) -> bool {
-        self.hosts[host].powered && self.network.attached(host)
+        let open = self.network.link(host, Protocol::Client).cut == 0;
+        self.awake(host) && self.network.attached(host) && open
     }
 
-    fn travel(&mut self, from: usize) -> u64 {
+    /// No word of either node gets to the other in a way that counts as life: what no level without a third
+    /// party promises anything for, as long as both are seen by others.
+    pub fn is_partition(&self) -> bool {
+        let seen = self.awake(0) && self.awake(1) && self.network.attached(0) && self.network.attached(1);
+        let talk = self.round_trip(Protocol::Peer) || self.round_trip(Protocol::Arp);
+        let adverts = self.path(0, Protocol::Vrrp) && self.path(1, Protocol::Vrrp);
+        seen && !talk && !adverts
+    }
+
+    fn travel(&mut self, from: usize, protocol: Protocol) -> u64 {
         let jitter = self.random.below(self.network.base);
-        self.network.base + jitter + self.network.slow[from]
+        self.network.base + jitter + self.network.link(from, protocol).delay
     }
 
-    fn lost(&mut self, from: usize) -> bool {
-        let loss = self.network.loss[from];
+    /// Chance takes one packet.
+    pub fn lost(&mut self, from: usize, protocol: Protocol) -> bool {
+        let loss = self.network.link(from, protocol).loss;
         loss > 0 && self.random.percent(loss)
     }
 
     pub fn send_advert(&mut self, from: usize, priority: u8) {
         let to = 1 - from;
-        if !self.path(from, Protocol::Vrrp) || self.lost(from) || self.hosts[to].daemon.is_none() {
+        if !self.path(from, Protocol::Vrrp)
+            || self.lost(from, Protocol::Vrrp)
+            || self.hosts[to].daemon.is_none()
+        {
             return;
         }
         let advert = Advert {
@@ -103,15 +137,24 @@ impl World {
             priority,
             interval: self.hosts[from].settings.advert_interval,
         };
-        let delay = self.travel(from);
+        let delay = self.travel(from, Protocol::Vrrp);
         let run = self.hosts[to].run;
-        self.at(delay, Happening::Deliver { host: to, run, event: Event::Advert(advert) });
+        self.tell(delay, to, run, Event::Advert(advert));
+        let twice = self.network.link(from, Protocol::Vrrp).twice;
+        if twice > 0 && self.random.percent(twice) {
+            let late = self.random.micros(0, 5_000_000);
+            self.tell(delay + late, to, run, Event::Advert(advert));
+        }
     }
 
     /// One ARP question and its answer.
     pub fn answers_arp(&mut self, asker: usize) -> bool {
         let other = 1 - asker;
-        let reached = self.round_trip(Protocol::Arp) && !self.lost(asker) && !self.lost(other);
+        if self.network.strangers > 0 && self.network.attached(asker) {
+            return true;
+        }
+        let lost = self.lost(asker, Protocol::Arp) || self.lost(other, Protocol::Arp);
+        let reached = self.round_trip(Protocol::Arp) && !lost;
         let gate = &self.hosts[other].gate;
         let over = gate.lease.is_none_or(|(_, end)| end <= self.local(other));
         let silenced = self.bug == Some(Bug::GateStaysOpen) && over;
@@ -132,8 +175,8 @@ impl World {
     }
 
     fn put_on_wire(&mut self, from: usize, message: PeerMessage) {
-        let mut delay = self.travel(from);
-        if self.lost(from) {
+        let mut delay = self.travel(from, Protocol::Peer);
+        if self.lost(from, Protocol::Peer) {
             // A retransmission.
             delay += 200 * MS;
         }
@@ -144,7 +187,7 @@ impl World {
         if self.bug == Some(Bug::FalseRelease) {
             self.forge_release(from, run, &message);
         }
-        self.at(at - self.now, Happening::Arrive { to: 1 - from, run, message });
+        self.at(at - self.now, Happening::Arrive { to: 1 - from, run, message: Box::new(message) });
     }
 
     /// Dials, flushes and gives up, for the connection that `from` dialled.

@@ -3,7 +3,7 @@
 use super::bugs::Bug;
 use super::database::{Content, Frozen, Health, Replica, Transaction};
 use super::lanes::{Tried, failed, ok};
-use super::network::Protocol;
+use super::plan::Protocol;
 use super::world::{MS, World};
 use crate::decision::action::{Comparison, DatabaseStep, RemoteStep, StepOutput, StepResult};
 use crate::decision::gtid::{Gtid, GtidState, Missing};
@@ -35,8 +35,13 @@ impl World {
             }
             DatabaseStep::ForbidWrites => {
                 self.hush(host, true);
-                self.forbid(host);
-                ok(StepOutput::Done)
+                match self.rolls_back(host) {
+                    0 => {
+                        self.forbid(host);
+                        ok(StepOutput::Done)
+                    }
+                    wait => Tried::Wait(wait),
+                }
             }
             DatabaseStep::Freeze => self.freeze(host),
             DatabaseStep::Thaw => self.thaw(host),
@@ -67,6 +72,20 @@ impl World {
         if let Some(daemon) = &mut self.hosts[host].daemon {
             daemon.quiet = quiet;
         }
+    }
+
+    /// `read_only=1` waits for the running statement; KILL CONNECTION makes that its rollback. What is left, in ns.
+    fn rolls_back(&mut self, host: usize) -> u64 {
+        let now = self.now;
+        let server = &mut self.hosts[host].server;
+        if let Some(began) = server.long_write.take() {
+            server.rolls_back_until = now + (now - began) / 2;
+        }
+        let left = server.rolls_back_until.saturating_sub(now);
+        if left > 0 {
+            self.mark("read_only waited for a rollback");
+        }
+        left
     }
 
     /// `read_only=1` and KILL CONNECTION: what waits is rolled back, not acknowledged.
@@ -138,6 +157,10 @@ impl World {
             return failed("nothing is frozen");
         }
         self.hush(host, true);
+        match self.rolls_back(host) {
+            0 => {}
+            wait => return Tried::Wait(wait),
+        }
         let paused = std::mem::take(&mut self.hosts[host].server.waiting);
         self.forbid(host);
         if self.bug == Some(Bug::FreezeLeaks) {
@@ -214,8 +237,13 @@ impl World {
             RemoteStep::ReachServer => ok(StepOutput::Done),
             RemoteStep::FenceServer => {
                 self.mark("the old active's server was fenced by SQL");
-                self.forbid(1 - host);
-                ok(StepOutput::Done)
+                match self.rolls_back(1 - host) {
+                    0 => {
+                        self.forbid(1 - host);
+                        ok(StepOutput::Done)
+                    }
+                    wait => Tried::Wait(wait),
+                }
             }
             RemoteStep::Compare if refused => failed("the peer's server refuses the connection"),
             RemoteStep::Compare => match self.hosts[host].server.health {

@@ -1,7 +1,7 @@
 //! What reports to a daemon: the database probe, checks, gateway targets, the search for life, and replication.
 
 use super::database::{Content, Frozen, Health};
-use super::network::Protocol;
+use super::plan::Protocol;
 use super::world::{Happening, MS, World};
 use crate::decision::event::{CheckReport, Event};
 use crate::decision::words::NodeId;
@@ -12,14 +12,15 @@ impl World {
         if !self.running(host, run) {
             return;
         }
-        let limit = self.drawn.probe.min(500 * MS);
+        let limit = self.configuration.probe.min(500 * MS);
         let (delay, reachable) = match self.hosts[host].server.health {
+            Health::Up | Health::Hung if self.hosts[host].connection_hangs > 0 => (limit, false),
             Health::Up => (self.random.micros(200, 4_000), true),
             Health::Hung => (limit, false),
             Health::Dead => (self.random.micros(50, 500), false),
         };
         self.at(delay, Happening::ProbeAnswer { host, run, reachable });
-        self.at(delay + self.drawn.probe, Happening::Probe { host, run });
+        self.at(delay + self.configuration.probe, Happening::Probe { host, run });
     }
 
     pub fn probe_answer(&mut self, host: usize, run: u64, reachable: bool) {
@@ -77,24 +78,30 @@ impl World {
             took: Duration::from_millis(1),
         };
         self.deliver(host, run, Event::Check(report));
-        self.at(self.drawn.check, Happening::Checks { host, run });
+        self.at(self.configuration.check, Happening::Checks { host, run });
     }
 
     pub fn gateway(&mut self, host: usize, run: u64, regular: bool) {
         if !self.running(host, run) {
             return;
         }
-        let answered = self.clients_reach(host) && self.network.gateway_down == 0;
+        let answered = self.gateway_answers(host);
         let delay = if answered {
             self.random.micros(200, 3_000)
         } else {
             Self::nanos(self.hosts[host].settings.lease) / 2
         };
         let event = Event::Gateway { answered: u32::from(answered), asked: 1 };
-        self.at(delay, Happening::Deliver { host, run, event });
+        self.tell(delay, host, run, event);
         if regular {
-            self.at(delay + self.drawn.check, Happening::Gateway { host, run, regular });
+            self.at(delay + self.configuration.check, Happening::Gateway { host, run, regular });
         }
+    }
+
+    /// The targets lie beyond the host's own port.
+    fn gateway_answers(&mut self, host: usize) -> bool {
+        let open = self.network.link(host, Protocol::Gateway).cut == 0 && self.network.gateway_down == 0;
+        self.awake(host) && self.network.attached(host) && open && !self.lost(host, Protocol::Gateway)
     }
 
     pub fn heartbeat_row(&mut self, host: usize, run: u64) {
@@ -105,8 +112,9 @@ impl World {
         self.at(every, Happening::Row { host, run });
         let Some(daemon) = &self.hosts[host].daemon else { return };
         let Some(epoch) = daemon.rows_of.filter(|_| !daemon.quiet && !daemon.paused) else { return };
+        let hangs = self.hosts[host].connection_hangs > 0;
         let server = &mut self.hosts[host].server;
-        if server.up() && server.frozen != Frozen::Stage {
+        if server.up() && server.frozen != Frozen::Stage && !hangs {
             server.commit(Content::Heartbeat(epoch));
             self.committed(host);
         }
@@ -123,7 +131,7 @@ impl World {
         if self.answers_arp(host) {
             let event = Event::AddressClaimed { by: "02:00:00:00:00:01".into() };
             let delay = self.random.micros(100, 2_000);
-            self.at(delay, Happening::Deliver { host, run, event });
+            self.tell(delay, host, run, event);
         }
         let (of, count) = self.hosts[host].server.beats;
         if of == epoch && epoch.node == NodeId(2 - host as u8) && count > before {

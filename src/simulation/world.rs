@@ -3,17 +3,20 @@
 use super::bugs::Bug;
 use super::checkers::Checkers;
 use super::clients::Clients;
-use super::faults::Plan;
+use super::faults::Course;
 use super::gate::ToGate;
 use super::host::Host;
 use super::judge::Judge;
 use super::lanes::LaneName;
 use super::network::Network;
+use super::pace::Pace;
+use super::plan::Plan;
 use super::random::Random;
-use super::settings::{self, Drawn};
+use super::settings::Configuration;
 use crate::decision::event::Event;
 use crate::decision::peer::PeerMessage;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 
 /// One millisecond of true time.
 pub const MS: u64 = 1_000_000;
@@ -31,12 +34,12 @@ pub enum Happening {
     Deliver {
         host: usize,
         run: u64,
-        event: Event,
+        event: Box<Event>,
     },
     Arrive {
         to: usize,
         run: u64,
-        message: PeerMessage,
+        message: Box<PeerMessage>,
     },
     LinkTick {
         from: usize,
@@ -129,18 +132,57 @@ pub enum Happening {
     },
 }
 
+impl Happening {
+    /// The host in which it happens, if it stands still while that host sleeps.
+    fn host(&self) -> Option<usize> {
+        match self {
+            Self::Wake { host, .. }
+            | Self::Deliver { host, .. }
+            | Self::Arrive { to: host, .. }
+            | Self::LinkTick { from: host, .. }
+            | Self::DaemonStart { host }
+            | Self::Probe { host, .. }
+            | Self::ProbeAnswer { host, .. }
+            | Self::Checks { host, .. }
+            | Self::Gateway { host, .. }
+            | Self::Row { host, .. }
+            | Self::Life { host, .. }
+            | Self::Gate { host, .. }
+            | Self::GateEnd { host, .. }
+            | Self::GateStart { host }
+            | Self::GateFence { host, .. }
+            | Self::LaneReady { host, .. }
+            | Self::LaneDeadline { host, .. }
+            | Self::AddressDeadline { host, .. }
+            | Self::ReplicaTick { host }
+            | Self::Replicate { to: host }
+            | Self::ServerStart { host } => Some(*host),
+            Self::Look
+            | Self::ClientTick
+            | Self::Begin { .. }
+            | Self::End { .. }
+            | Self::Judge
+            | Self::PowerOn { .. } => None,
+        }
+    }
+}
+
 /// Everything.
 pub struct World {
     pub now: u64,
-    queue: BTreeMap<(u64, u64), Happening>,
+    /// When, in which order, and where in `waiting`.
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    waiting: Vec<Option<Happening>>,
+    free: Vec<usize>,
     number: u64,
     pub random: Random,
-    pub drawn: Drawn,
+    pub configuration: Configuration,
+    pub pace: Pace,
     pub hosts: [Host; 2],
     pub network: Network,
     pub clients: Clients,
     pub checkers: Checkers,
-    pub plan: Plan,
+    pub course: Course,
     pub judge: Judge,
     pub bug: Option<Bug>,
     pub marks: BTreeSet<&'static str>,
@@ -160,34 +202,41 @@ pub struct Outcome {
     pub trace: Vec<String>,
     /// Simulated seconds.
     pub seconds: u64,
+    /// The longest time between two acknowledged writes after the first fault, in ns.
+    pub outage: u64,
+    /// Acknowledged writes that the node which serves at the end does not have.
+    pub lost: u64,
 }
 
 impl World {
-    pub fn new(seed: u64, bug: Option<Bug>, trace: bool) -> Self {
-        let mut random = Random::new(seed);
-        let drawn = settings::draw(&mut random);
-        let hosts = [Host::new(0, &drawn, &mut random), Host::new(1, &drawn, &mut random)];
-        let plan = Plan::draw(&mut random, &drawn);
-        let network = Network::new(&mut random);
-        let judge = Judge::new(&mut random);
+    /// A world in which `plan` will happen to a pair of this configuration.
+    pub fn new(plan: &Plan, configuration: Configuration, pace: Pace, bug: Option<Bug>, trace: bool) -> Self {
+        let mut random = Random::new(plan.seed ^ 0x6e6f_6973_65);
+        let hosts =
+            [Host::new(0, &configuration, &mut random), Host::new(1, &configuration, &mut random)];
+        let network = Network::new(pace.wire(&mut random));
+        let judge = Judge::new(plan.swaps);
         let mut world = Self {
             now: MS,
-            queue: BTreeMap::new(),
+            queue: BinaryHeap::new(),
+            waiting: Vec::new(),
+            free: Vec::new(),
             number: 0,
             random,
-            drawn,
+            configuration,
+            pace,
             hosts,
             network,
             clients: Clients::default(),
             checkers: Checkers::default(),
-            plan,
+            course: Course::new(plan),
             judge,
             bug,
             marks: BTreeSet::new(),
             trace: trace.then(Vec::new),
             replicating: [false; 2],
         };
-        let settings = world.drawn.nodes[0].clone();
+        let settings = world.configuration.nodes[0].clone();
         world.trace(|| format!("{settings:?}"));
         for host in 0..2 {
             let delay = world.random.micros(0, 3_000_000);
@@ -202,7 +251,26 @@ impl World {
     /// Puts something `delay` ns from now; what is put first happens first.
     pub fn at(&mut self, delay: u64, happening: Happening) {
         self.number += 1;
-        self.queue.insert((self.now + delay, self.number), happening);
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.waiting.push(None);
+                self.waiting.len() - 1
+            }
+        };
+        self.waiting[place] = Some(happening);
+        self.queue.push(Reverse((self.now + delay, self.number, place)));
+    }
+
+    /// An event for one run of a daemon, `delay` ns from now.
+    pub fn tell(&mut self, delay: u64, host: usize, run: u64, event: Event) {
+        self.at(delay, Happening::Deliver { host, run, event: Box::new(event) });
+    }
+
+    fn next(&mut self) -> Option<(u64, Happening)> {
+        let Reverse((at, _, place)) = self.queue.pop()?;
+        self.free.push(place);
+        self.waiting[place].take().map(|happening| (at, happening))
     }
 
     pub fn mark(&mut self, mark: &'static str) {
@@ -219,10 +287,13 @@ impl World {
     /// Runs to the judge's end, or to the first broken promise.
     pub fn run(mut self) -> Outcome {
         let mut steps = 0_u64;
-        while let Some(((at, _), happening)) = self.queue.pop_first() {
+        while let Some((at, happening)) = self.next() {
             self.now = at;
             steps += 1;
-            self.happen(happening);
+            match happening.host().and_then(|host| self.hosts[host].asleep.as_mut()) {
+                Some(asleep) => asleep.missed.push((at, happening)),
+                None => self.happen(happening),
+            }
             self.look();
             if steps > 3_000_000 {
                 self.checkers.broken("busy loop: three million happenings".into());
@@ -237,14 +308,16 @@ impl World {
             named: self.judge.named,
             trace: self.trace.unwrap_or_default(),
             seconds: self.now / MS / 1000,
+            outage: self.clients.outage,
+            lost: self.checkers.excused.len() as u64,
         }
     }
 
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Wake { host, run, serial } => self.wake(host, run, serial),
-            Happening::Deliver { host, run, event } => self.deliver(host, run, event),
-            Happening::Arrive { to, run, message } => self.deliver(to, run, Event::Peer(message)),
+            Happening::Deliver { host, run, event } => self.deliver(host, run, *event),
+            Happening::Arrive { to, run, message } => self.deliver(to, run, Event::Peer(*message)),
             Happening::LinkTick { from, run } => self.link_tick(from, run),
             Happening::DaemonStart { host } => self.daemon_start(host),
             Happening::Probe { host, run } => self.probe(host, run),

@@ -1,0 +1,65 @@
+//! How long things take: harsh, to find what breaks, or as measured, to predict an outage.
+
+use super::random::Random;
+use crate::decision::action::{DatabaseStep, RecordStep, Step};
+
+/// How long things take in a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Mostly quick, now and then longer than any deadline.
+    Harsh,
+    /// As on the reference laboratory (docs/performance.md).
+    Measured,
+}
+
+impl Pace {
+    /// One way over the wire, in ns.
+    pub fn wire(self, random: &mut Random) -> u64 {
+        match self {
+            Self::Harsh => random.micros(50, 1_500),
+            Self::Measured => 60_000,
+        }
+    }
+
+    /// Between two attempts of the clients, in ns.
+    pub fn client(self, random: &mut Random) -> u64 {
+        match self {
+            Self::Harsh => random.micros(20_000, 120_000),
+            Self::Measured => random.micros(4_500, 5_500),
+        }
+    }
+
+    /// One step of a lane, in ns.
+    pub fn step(self, step: &Step, slow_disk: bool, random: &mut Random) -> u64 {
+        match step {
+            Step::Record(_) if slow_disk => random.micros(100_000, 700_000),
+            _ if self == Self::Measured => measured(step, random),
+            Step::Record(_) => random.micros(200, 5_000),
+            _ => match random.below(100) {
+                0..=88 => random.micros(200, 3_000),
+                89..=97 => random.micros(3_000, 60_000),
+                _ => random.micros(100_000, 2_500_000),
+            },
+        }
+    }
+}
+
+/// Microseconds from and to, as measured on real servers (docs/performance.md says where).
+fn measured(step: &Step, random: &mut Random) -> u64 {
+    let (low, high) = match step {
+        Step::Record(RecordStep::Persist(_)) => (150, 5_000),
+        Step::Record(RecordStep::SetMode { .. }) => (300, 8_000),
+        Step::Database(step) => match step {
+            DatabaseStep::Drain | DatabaseStep::WaitFor { .. } => (200, 8_000),
+            DatabaseStep::StopApplying => (20_000, 30_000),
+            DatabaseStep::ForbidWrites | DatabaseStep::Seal => (5_000, 7_000),
+            DatabaseStep::Freeze => (400, 12_000),
+            DatabaseStep::ForgetPrimary => (6_000, 11_000),
+            DatabaseStep::Follow { .. } => (18_000, 36_000),
+            _ => (100, 1_000),
+        },
+        Step::Remote(_) => (500, 3_000),
+        Step::Address(_) => (50, 600),
+    };
+    random.micros(low, high)
+}
