@@ -1,6 +1,6 @@
 //! The node that serves: its lease, its heartbeats and advertisements, and what ends its activity.
 
-use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, StepResult};
+use super::action::{Action, AddressStep, DatabaseStep, Lane, Step, StepResult};
 use super::code::Code;
 use super::node::Node;
 use super::peer::{Heartbeat, PeerFacts, PeerMessage};
@@ -23,6 +23,7 @@ impl Node {
     pub(super) fn common_rules(&mut self) {
         self.forget_lost_contact();
         self.lift_leftover_cut();
+        self.write_again();
     }
 
     /// Rules of a node that serves.
@@ -436,40 +437,6 @@ impl Node {
         match self.role() {
             Role::Active => Role::Standby,
             role => role,
-        }
-    }
-
-    /// Obeys a mode from here on; writing the file is apart.
-    pub(super) fn mode_is(&mut self, mode: Mode, actor: &str, reason: &str) {
-        self.mode.mode = mode;
-        self.mode.problem = None;
-        self.mode.actor = actor.to_owned();
-        self.mode.reason = reason.to_owned();
-        self.mode.since = self.now;
-        self.mode.nag_at = None;
-        self.untell("maintenance");
-    }
-
-    /// Obeys a mode and writes it to the file.
-    pub(super) fn write_mode(&mut self, mode: Mode, actor: &str, reason: &str) {
-        self.mode_is(mode, actor, reason);
-        let step = RecordStep::SetMode { mode, actor: actor.to_owned(), reason: reason.to_owned() };
-        self.start(Step::Record(step), Duration::from_secs(2), Purpose::Record);
-    }
-
-    pub(super) fn on_recorded(&mut self, result: &StepResult) {
-        match result {
-            StepResult::Ok(_) => self.untell("state"),
-            StepResult::Failed(text) => {
-                let text = format!("the state folder cannot be written: {text}");
-                self.tell_once("state", Why::new(Code::StateUnwritable, text));
-            }
-            StepResult::TimedOut => {
-                self.tell_once(
-                    "state",
-                    Why::new(Code::StateSlow, "the state folder does not take writes in time"),
-                );
-            }
         }
     }
 

@@ -117,6 +117,9 @@ impl Node {
         if let Phase::Active(active) = &mut self.phase {
             active.chore_running = false;
         }
+        if lane == Lane::Record {
+            self.on_mode_recorded(&result);
+        }
         if let Err(text) = outcome(result) {
             self.tell(Why::new(Code::TakeoverChore, format!("after the takeover: {text}")));
         }

@@ -290,6 +290,9 @@ codes! {
         "gate closed, database read-only: not active any more" NOTHING;
     LeaseLost "lease.lost" Error Record
         "the lease ended, or its element was found gone: the gate is closed" NOTHING;
+    StateFromLedger "state.from_ledger" Warning Record
+        "the state file was lost; the newest epoch was read from the ledger in the database"
+        Manual("find out who removed it");
     NodePaused "node.paused" Error Record
         "this node stood still for longer than its lease" NOTHING;
     Solo "solo" Warning Record

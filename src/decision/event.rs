@@ -205,6 +205,9 @@ pub struct DatabaseReport {
     pub privileged_clients: Vec<String>,
     /// `Gtid_strict_mode`, `log_slave_updates`, `read_only` at start and the like that are not as they must be.
     pub warnings: Vec<String>,
+    /// Newest activity in this server's ledger when it was first looked at.
+    #[serde(default)]
+    pub ledger: Epoch,
 }
 
 /// `SHOW ALL SLAVES STATUS`, the part that decides.

@@ -20,6 +20,7 @@ pub mod lease;
 pub mod node;
 pub mod peer;
 pub mod phase;
+mod records;
 mod rejoin;
 pub mod replay;
 mod reports;

@@ -29,6 +29,8 @@ pub struct Node {
     pub(super) started: Option<Instant>,
     pub(super) durable: DurableFacts,
     pub(super) state_lost: bool,
+    /// The state file could not be written: the next try.
+    pub(super) persist_again: Option<Instant>,
     pub(super) mode: ModeView,
     pub(super) phase: Phase,
     pub(super) gate: GateView,
@@ -69,6 +71,8 @@ pub(super) struct ModeView {
     pub reason: String,
     pub since: Instant,
     pub nag_at: Option<Instant>,
+    /// The file could not be written: the next try.
+    pub write_again: Option<Instant>,
 }
 
 /// The gate process and its gate.
@@ -143,6 +147,7 @@ impl Node {
             started: None,
             durable: DurableFacts::default(),
             state_lost: false,
+            persist_again: None,
             mode: ModeView {
                 mode: Mode::Maintenance,
                 problem: None,
@@ -150,6 +155,7 @@ impl Node {
                 reason: "not started".into(),
                 since: Instant::ZERO,
                 nag_at: None,
+                write_again: None,
             },
             phase: Phase::Stopped,
             gate: GateView::default(),

@@ -90,8 +90,10 @@ impl Cause {
 /// What a started step is for; its end goes there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Purpose {
-    /// Facts or mode that nothing waits for.
+    /// Facts that nothing waits for.
     Record,
+    /// The mode file.
+    Mode,
     /// The right to go solo, before the first renewal that rests on it.
     Solo,
     /// Eligibility, before the active counts on it.
@@ -146,6 +148,7 @@ impl Node {
     pub(super) fn dispatch_step(&mut self, purpose: Purpose, result: StepResult) {
         match purpose {
             Purpose::Record => self.on_recorded(&result),
+            Purpose::Mode => self.on_mode_recorded(&result),
             Purpose::Solo => self.on_solo_recorded(&result),
             Purpose::Eligible => self.on_eligible_recorded(&result),
             Purpose::Bid(bid, step) => self.on_bid_step(bid, step, result),

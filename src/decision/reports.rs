@@ -73,6 +73,7 @@ impl Node {
         self.remember_position(&report);
         self.database.report = report;
         self.database.at = Some(self.now);
+        self.learn_from_ledger();
         let after = self.database.verdict.healthy();
         if before != after {
             self.database.unhealthy_since = (after == Some(false)).then_some(self.now);

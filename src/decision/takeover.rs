@@ -118,6 +118,10 @@ impl Node {
             self.fail_takeover(cause, text);
             return;
         }
+        if self.mode.mode == Mode::Maintenance {
+            self.step_down(Cause::Mode, "the mode became maintenance during the takeover".into());
+            return;
+        }
         if self.overtaken_in_contact() {
             self.step_down(Cause::NewerEpoch, "the peer serves already".into());
             return;
@@ -399,11 +403,13 @@ impl Node {
         }
     }
 
-    /// A relay log that nothing applies any more: in contact the peer's server has all that it holds.
+    /// A relay log that nothing applies any more: an operator stands for it, or nothing that the peer's living
+    /// server has is missing here, so that it holds nothing new.
     fn relay_may_go(&self) -> bool {
         let Phase::TakingOver(takeover) = &self.phase else { return false };
-        let peer_has_it = self.fresh_facts().is_some_and(|facts| facts.database_reachable);
-        takeover.kind == TakeoverKind::Forced || (takeover.kind == TakeoverKind::Contact && peer_has_it)
+        let mine = &self.database.report.gtid;
+        let nothing_new = takeover.theirs.as_ref().is_some_and(|theirs| mine.covers(theirs));
+        takeover.kind == TakeoverKind::Forced || (takeover.kind == TakeoverKind::Contact && nothing_new)
     }
 
     /// Someone serves: a takeover that has not opened yet ends.
@@ -438,9 +444,17 @@ impl Node {
         }
     }
 
-    /// This server's newest transaction is its own: whatever an earlier primary sent was applied before it.
+    /// This server's newest transaction is its own, and nothing that an earlier primary sent waits beside it: a row
+    /// that somebody wrote past `read_only` on a standby is no activity.
     fn wrote_last(&self) -> bool {
         let report = &self.database.report;
+        let idle = report.replica.as_ref().is_none_or(|replica| {
+            let stopped = !replica.receiving && !replica.connecting && !replica.applying;
+            stopped && report.gtid.covers(&replica.received)
+        });
+        if !idle {
+            return false;
+        }
         let mut newest = report.binlog_position.iter().peekable();
         newest.peek().is_some() && newest.all(|gtid| gtid.server == report.server_id)
     }

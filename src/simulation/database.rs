@@ -301,6 +301,7 @@ impl Server {
             binlog_position: self.binlog_position(),
             replica,
             restarts: self.restarts,
+            ledger: self.ledger,
             ..DatabaseReport::default()
         }
     }

@@ -127,7 +127,9 @@ impl World {
                 let command = Command::Failover { reason, force, accept_data_loss: no, peer_is_off: no };
                 self.command(host, command);
             }
-            What::ModeGarbage => self.edit_mode(host, Mode::Maintenance, Some("no word that is known".into())),
+            What::ModeGarbage => {
+                self.edit_mode(host, Mode::Maintenance, Some("no word that is known".into()))
+            }
             _ => self.strike(host, fault, true),
         }
     }
@@ -196,13 +198,8 @@ impl World {
 
     /// Somebody edits the mode file.
     fn edit_mode(&mut self, host: usize, mode: Mode, problem: Option<String>) {
-        let reading = ModeReading {
-            mode,
-            problem,
-            interrupted: false,
-            actor: "a hand".into(),
-            reason: String::new(),
-        };
+        let reading =
+            ModeReading { mode, problem, interrupted: false, actor: "a hand".into(), reason: String::new() };
         self.hosts[host].garbage = reading.problem.clone();
         let now = self.now;
         self.hosts[host].set_mode(mode, now);
@@ -267,6 +264,7 @@ impl World {
         state.gate = super::gate::Gate { run, ..Default::default() };
         // What was never synced, and never arrived elsewhere, no promise covers.
         let there = &self.hosts[1 - host].server;
+        self.checkers.unsynced.extend(&gone);
         let gone = gone.into_iter().filter(|id| !there.holds(*id)).collect::<Vec<_>>();
         self.checkers.excused.extend(gone);
         self.hang_up(host);

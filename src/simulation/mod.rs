@@ -25,10 +25,10 @@ mod watchers;
 mod world;
 
 pub use bugs::{ALL as BUGS, Bug};
+pub use marks::NEEDED as MARKS;
 pub use pace::Pace;
 pub use plan::{Fault, Plan, Protocol, What, Who};
 pub use settings::{Configuration, Drawn};
-pub use marks::NEEDED as MARKS;
 pub use world::Outcome;
 
 /// Runs one seed to its end, or to the first broken promise; with a bug put in on purpose, if one is named; with

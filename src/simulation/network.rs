@@ -68,6 +68,11 @@ impl Network {
         &mut self.links[from][protocol as usize]
     }
 
+    /// The longest delay between the hosts, in ns.
+    pub fn slowest(&self) -> u64 {
+        self.links.iter().flatten().map(|link| link.delay).max().unwrap_or(0)
+    }
+
     pub fn cut(&mut self, from: usize, protocol: Protocol, on: bool) {
         let count = &mut self.link_mut(from, protocol).cut;
         *count = if on { *count + 1 } else { count.saturating_sub(1) };

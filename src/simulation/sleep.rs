@@ -30,7 +30,8 @@ impl World {
             // The kernel's timer goes on where it stood: no level without synchronous replication promises more.
             gate.element += slept;
             let left = gate.element - self.now;
-            self.checkers.woke_until = self.now + left + lease;
+            // Until it hears that it is too late.
+            self.checkers.woke_until = self.now + left + lease + 2 * self.network.slowest();
             self.at(left, Happening::Look);
             self.mark("a host woke with its gate still open");
         }

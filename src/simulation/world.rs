@@ -212,8 +212,7 @@ impl World {
     /// A world in which `plan` will happen to a pair of this configuration.
     pub fn new(plan: &Plan, configuration: Configuration, pace: Pace, bug: Option<Bug>, trace: bool) -> Self {
         let mut random = Random::new(plan.seed ^ 0x6e6f_6973_65);
-        let hosts =
-            [Host::new(0, &configuration, &mut random), Host::new(1, &configuration, &mut random)];
+        let hosts = [Host::new(0, &configuration, &mut random), Host::new(1, &configuration, &mut random)];
         let network = Network::new(pace.wire(&mut random));
         let judge = Judge::new(plan.swaps);
         let mut world = Self {

@@ -3,12 +3,14 @@
 use super::clients::{self, Client, host_matches};
 use super::files::Disks;
 use super::heartbeat::Pulse;
+use super::ledger::newest_epoch;
 use super::replica::{Replica, read_replica};
 use super::session::{Answer, Failure, Fields};
 use super::statement::{Statement, statement};
 use super::writes::read_only_value;
 use super::{Database, Positions};
 use crate::decision::event::{DatabaseReport, ReplicaReport};
+use crate::decision::words::Epoch;
 use crate::io::binlog::Bookmark;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -94,6 +96,7 @@ impl Database {
             write_stalled: None,
             privileged_clients: Vec::new(),
             warnings: warnings(&row, looks),
+            ledger: self.ledger(looks, until).await?,
         };
         let waiting = pulse.waiting().filter(|waiting| *waiting > timeout.max(WRITE_PATIENCE));
         if waiting.is_some() || looks.privileged.is_due() {
@@ -107,6 +110,18 @@ impl Database {
         report.warnings.extend(looks.privileged.unseen.clone());
         looks.last = report.clone();
         Ok(report)
+    }
+
+    /// Read once a run: afterwards nobody knows more than this daemon.
+    async fn ledger(&self, looks: &Looks, until: Instant) -> Result<Epoch, Failure> {
+        if !looks.last.version.is_empty() {
+            return Ok(looks.last.ledger);
+        }
+        match newest_epoch(&self.probe, &self.settings.schema, until).await {
+            // No right to read it: nothing is known.
+            Err(Failure::Server { .. }) => Ok(Epoch::default()),
+            other => other,
+        }
     }
 
     /// Everything that each look needs, in one packet: asked one after the other it would be the larger part of
