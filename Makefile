@@ -17,6 +17,8 @@ unitdir ?= $(prefix)/lib/systemd/system
 LAB := $(TARGET)/release/apd-lab
 RUNS ?= 5
 ROUNDS ?= 50
+# How long the simulator runs seeds in `make test`; 2,000 run in any case.
+export APD_SIMULATION_SECONDS ?= 60
 
 .PHONY: all build tools demo test fmt-check clippy doc unit bench soak clean-lab install
 

@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gate", &["gate", "config::checked", "io", "wire", "decision"]),
     ("apctl", &["apctl", "config", "gate", "simulation", "io", "wire", "decision"]),
     ("config", &["config", "wire", "decision"]),
-    ("simulation", &["simulation", "config::checked", "decision"]),
+    ("simulation", &["simulation", "decision"]),
     ("io", &["io", "config::checked", "wire", "decision"]),
     ("wire", &["wire", "decision"]),
     ("decision", &["decision"]),

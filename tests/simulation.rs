@@ -1,34 +1,106 @@
-//! The promises of the pair, broken by no seed: runs `src/simulation/`. `SEED=n` replays one run with a trace, `SEEDS=n` sets how many are run.
+//! The promises of the pair, broken by no seed: runs `src/simulation/`.
+//!
+//! The first 2,000 seeds always run; then more until `APD_SIMULATION_SECONDS` are over (`make test`: 60). `SEED=n`
+//! replays one with its story, `BUG=name` puts a bug in, `MINIMISE=n` writes a small plan into tests/regressions.
 
-use apd_simulator::simulation::{BUGS, Bug, MARKS, Outcome, run};
+use apd_simulator::simulation::{BUGS, Bug, MARKS, Outcome, Plan, minimise, run, run_plan};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+/// So many seeds run in any case.
 const SEEDS: u64 = 2_000;
+
+/// How many runs the minimiser may take.
+const TRIES: u32 = 1_500;
+
+/// One kept run.
+#[derive(Debug, Serialize, Deserialize)]
+struct Regression {
+    /// What it shows, for people.
+    about: String,
+    /// With a bug in the harness it must break this promise; without, it must break none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    breaks: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bug: Option<Bug>,
+    plan: Plan,
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// The seeds of two threads; each run is on its own.
-fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Outcome)> {
-    let one = |from: u64| {
-        let seeds = seeds.clone();
-        move || {
-            seeds
-                .skip(from as usize)
-                .step_by(2)
-                .map(|seed| (seed, run(seed, None, false)))
-                .collect::<Vec<_>>()
+fn bug() -> Option<Bug> {
+    let name = std::env::var("BUG").ok()?;
+    let known = BUGS.iter().find(|(bug, _)| format!("{bug:?}") == name);
+    Some(known.unwrap_or_else(|| panic!("no bug is called {name}")).0)
+}
+
+fn regressions() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/regressions")
+}
+
+/// The promise that a violation names: what stands before the colon.
+fn promise(violation: &str) -> String {
+    violation.split(&[':', ' '][..]).next().unwrap_or_default().to_owned()
+}
+
+/// All that many seeds came to.
+#[derive(Default)]
+struct Sum {
+    count: u64,
+    seconds: u64,
+    marks: BTreeSet<&'static str>,
+    named: BTreeMap<String, u64>,
+    broken: Vec<(u64, String)>,
+}
+
+impl Sum {
+    fn add(&mut self, seed: u64, outcome: std::thread::Result<Outcome>) {
+        self.count += 1;
+        match outcome {
+            Err(_) => self.broken.push((seed, "panic: the run panicked".into())),
+            Ok(outcome) => {
+                self.seconds += outcome.seconds;
+                self.marks.extend(outcome.marks);
+                for code in outcome.named {
+                    *self.named.entry(code).or_default() += 1;
+                }
+                self.broken.extend(outcome.violation.map(|text| (seed, text)));
+            }
+        }
+    }
+}
+
+/// Seeds from `first` on, in two threads: `least` of them, and more for as long as `time` lasts.
+fn run_all(first: u64, least: u64, time: Duration) -> Sum {
+    let (begun, next, sum) = (Instant::now(), AtomicU64::new(first), Mutex::new(Sum::default()));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + least && begun.elapsed() >= time {
+                return;
+            }
+            let outcome = std::panic::catch_unwind(|| run(seed, None, false));
+            sum.lock().expect("no thread panics while it adds").add(seed, outcome);
         }
     };
     std::thread::scope(|scope| {
-        let workers = [scope.spawn(one(0)), scope.spawn(one(1))];
-        workers.into_iter().flat_map(|worker| worker.join().expect("a run panicked")).collect()
-    })
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let mut sum = sum.into_inner().expect("no thread panics while it adds");
+    sum.broken.sort();
+    sum
 }
 
-fn replay(seed: u64, bug: Option<Bug>) -> ! {
-    let outcome = run(seed, bug, true);
+fn replay(seed: u64) -> ! {
+    let outcome = run(seed, bug(), true);
+    println!("{}", toml::to_string(&Plan::draw(seed)).expect("a plan is text"));
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -36,39 +108,52 @@ fn replay(seed: u64, bug: Option<Bug>) -> ! {
     std::process::exit(i32::from(outcome.violation.is_some()));
 }
 
+/// A small plan that breaks the same promise, kept as a file; its name.
+fn keep(seed: u64, bug: Option<Bug>) -> String {
+    let plan = Plan::draw(seed);
+    let text = run_plan(&plan, bug, false).violation.expect("the seed fails");
+    let breaks = promise(&text);
+    let fails = |plan: &Plan| {
+        run_plan(plan, bug, false).violation.is_some_and(|violation| promise(&violation) == breaks)
+    };
+    let plan = minimise(&plan, TRIES, fails);
+    let text = run_plan(&plan, bug, false).violation.expect("the minimised plan fails");
+    let name = bug.map_or_else(|| format!("seed-{seed}"), |bug| format!("bug-{bug:?}").to_lowercase());
+    let about = bug.map_or_else(|| text.clone(), |bug| format!("with the bug {bug:?}: {text}"));
+    let breaks = if bug.is_some() { breaks } else { String::new() };
+    let text = toml::to_string(&Regression { about, breaks, bug, plan }).expect("a plan is text");
+    let file = regressions().join(format!("{name}.toml"));
+    std::fs::write(&file, text).expect("tests/regressions can be written");
+    file.display().to_string()
+}
+
 #[test]
 fn the_pair_keeps_its_promises() {
     if let Some(seed) = number("SEED") {
-        let bug = number("BUG").map(|index| BUGS[index as usize].0);
-        replay(seed, bug);
+        replay(seed);
     }
-    let count = number("SEEDS").unwrap_or(SEEDS);
-    let first = number("FIRST").unwrap_or(1);
-    let outcomes = run_all(first..first + count);
-    let mut marks: BTreeSet<&str> = BTreeSet::new();
-    let mut named: BTreeMap<String, u64> = BTreeMap::new();
-    let mut broken: Vec<(u64, String)> = Vec::new();
-    let mut seconds = 0;
-    for (seed, outcome) in outcomes {
-        marks.extend(&outcome.marks);
-        seconds += outcome.seconds;
-        for code in outcome.named {
-            *named.entry(code).or_default() += 1;
-        }
-        broken.extend(outcome.violation.map(|text| (seed, text)));
+    if let Some(seed) = number("MINIMISE") {
+        println!("{}", keep(seed, bug()));
+        return;
     }
-    println!("{count} seeds, {seconds} simulated seconds; runs that ended in a named state: {named:?}");
-    broken.sort();
-    for (seed, text) in broken.iter().take(40) {
+    let least = number("SEEDS").unwrap_or(SEEDS);
+    let time = Duration::from_secs(number("APD_SIMULATION_SECONDS").unwrap_or(0));
+    let begun = Instant::now();
+    let sum = run_all(number("FIRST").unwrap_or(1), least, time);
+    let (count, took) = (sum.count, begun.elapsed().as_secs());
+    println!("runs that ended in a named state: {:?}", sum.named);
+    for (seed, text) in sum.broken.iter().take(40) {
         println!("SEED={seed} {text}");
     }
-    assert!(
-        broken.is_empty(),
-        "{} of {count} seeds break a promise; SEED={} replays",
-        broken.len(),
-        broken[0].0
+    println!(
+        "simulation: {count} seeds in {took} s, {} simulated seconds, {} violations",
+        sum.seconds,
+        sum.broken.len()
     );
-    let missed: Vec<_> = MARKS.iter().filter(|mark| !marks.contains(*mark)).collect();
+    if let Some((seed, _)) = sum.broken.first() {
+        panic!("SEED={seed} replays; kept as {}", keep(*seed, None));
+    }
+    let missed: Vec<_> = MARKS.iter().filter(|mark| !sum.marks.contains(*mark)).collect();
     assert!(count < SEEDS || missed.is_empty(), "situations that were never met: {missed:?}");
 }
 
@@ -81,14 +166,45 @@ fn one_seed_is_one_run() {
 }
 
 #[test]
+fn a_plan_survives_being_written() {
+    for seed in 1..200 {
+        let plan = Plan::draw(seed);
+        let text = toml::to_string(&plan).expect("a plan is text");
+        assert_eq!(toml::from_str::<Plan>(&text).expect("and back"), plan, "{text}");
+    }
+}
+
+#[test]
 fn the_checkers_bite() {
-    if number("SEED").is_some() {
+    if number("SEED").or(number("MINIMISE")).is_some() {
         return;
     }
     for (bug, within) in BUGS {
         let caught =
             (1..=*within).find_map(|seed| run(seed, Some(*bug), false).violation.map(|text| (seed, text)));
         let (seed, text) = caught.unwrap_or_else(|| panic!("{bug:?} was not caught within {within} seeds"));
-        println!("{bug:?}: caught by seed {seed}: {text}");
+        println!("{bug:?}: caught by seed {seed} (bound {within}): {text}");
     }
+}
+
+/// Each kept plan with its own chances and with others, so that it still bites when the harness draws differently.
+#[test]
+fn what_once_failed_stays_found() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(regressions()).expect("tests/regressions") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a file");
+        let kept: Regression =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        count += 1;
+        let run = |seed| run_plan(&Plan { seed, ..kept.plan.clone() }, kept.bug, false).violation;
+        let mut seeds = std::iter::once(kept.plan.seed).chain(1..40);
+        if kept.bug.is_some() {
+            let found = seeds.any(|seed| run(seed).is_some_and(|text| promise(&text) == kept.breaks));
+            assert!(found, "{}: no longer breaks {}", path.display(), kept.breaks);
+        } else if let Some((seed, text)) = seeds.find_map(|seed| Some((seed, run(seed)?))) {
+            panic!("{} with seed {seed}: {text}", path.display());
+        }
+    }
+    assert!(count > 0, "tests/regressions is empty");
 }

@@ -22,6 +22,9 @@ const EXIT_CODES: &str = "Exit codes: 0 ok; 1 failed; 2 usage; 3 configuration i
 unreachable; 5 not permitted; 6 refused because unsafe; 7 done but degraded; 8 timed out, still running; 9 peer \
 unreachable; 10 already so, with --exit-code.";
 
+const SIMULATE_EXAMPLE: &str = "Example: apctl simulate --fault power-off --fault switchover --seeds 1000\n\
+Nothing of this pair is touched; neither root nor a running daemon is needed.";
+
 /// Options of every verb.
 #[derive(Debug, Args)]
 pub struct Common {
@@ -194,6 +197,16 @@ pub enum Verb {
         #[arg(long, value_name = "DIR")]
         state_dir: Option<PathBuf>,
     },
+    /// Predict outage, loss and transitions of a fault, with this configuration, in a simulated world
+    #[command(after_help = SIMULATE_EXAMPLE)]
+    Simulate {
+        /// power-off, nic-down, db-kill, api-kill, daemon-kill, switchover, ...; more than once for several
+        #[arg(long, value_name = "FAULT")]
+        fault: Vec<String>,
+        /// Runs for each fault, each with other chances
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        seeds: u64,
+    },
     /// Close the gate, remove the virtual address, make the database read-only, without the daemon
     LocalFence {
         /// Only when no lease lives
@@ -221,8 +234,6 @@ pub enum Verb {
     Peer(Rest),
     #[command(hide = true)]
     Salvage(Rest),
-    #[command(hide = true)]
-    Simulate(Rest),
     #[command(hide = true)]
     Drill(Rest),
     #[command(hide = true)]

@@ -14,6 +14,7 @@ mod place;
 mod replay;
 mod set_up;
 mod show;
+mod simulate;
 mod view;
 mod yaml;
 
@@ -61,6 +62,7 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Verb::Replay { file, state_dir } => {
             replay::replay(output, common, file.as_deref(), state_dir.as_deref())
         }
+        Verb::Simulate { fault, seeds } => simulate::simulate(output, common, fault, *seeds),
         Verb::LocalFence { if_lease_expired } => fence::fence(output, common, *if_lease_expired),
         later => Err(Failure::not_yet(later_name(later))),
     }
@@ -77,7 +79,6 @@ fn later_name(verb: &Verb) -> &'static str {
         Verb::Doctor(_) => "apctl doctor",
         Verb::Peer(_) => "apctl peer",
         Verb::Salvage(_) => "apctl salvage",
-        Verb::Simulate(_) => "apctl simulate",
         Verb::Drill(_) => "apctl drill",
         Verb::Bundle(_) => "apctl bundle",
         Verb::Reload(_) => "apctl reload",

@@ -2,6 +2,7 @@
 
 pub(super) mod explain;
 pub(super) mod history;
+pub(super) mod simulate;
 pub(super) mod status;
 pub(super) mod timeline;
 

@@ -4,6 +4,7 @@
 //! remedy, and returns values on which the rest of the program may rely.
 
 pub mod checked;
+mod decided;
 mod hash;
 mod layers;
 mod problem;

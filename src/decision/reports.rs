@@ -124,4 +124,19 @@ impl Node {
             _ => 0,
         }
     }
+
+    /// This server's newest transaction is its own, and nothing that an earlier primary sent waits beside it: a row
+    /// that somebody wrote past `read_only` on a standby is no activity.
+    pub(super) fn wrote_last(&self) -> bool {
+        let report = &self.database.report;
+        let idle = report.replica.as_ref().is_none_or(|replica| {
+            let stopped = !replica.receiving && !replica.connecting && !replica.applying;
+            stopped && report.gtid.covers(&replica.received)
+        });
+        if !idle {
+            return false;
+        }
+        let mut newest = report.binlog_position.iter().peekable();
+        newest.peek().is_some() && newest.all(|gtid| gtid.server == report.server_id)
+    }
 }

@@ -403,12 +403,14 @@ impl Node {
         }
     }
 
-    /// A relay log that nothing applies any more: an operator stands for it, or nothing that the peer's living
-    /// server has is missing here, so that it holds nothing new.
+    /// A relay log that nothing applies any more: an operator stands for it, or it holds nothing new, because nothing
+    /// is missing here that was received or that the peer's living server has.
     fn relay_may_go(&self) -> bool {
         let Phase::TakingOver(takeover) = &self.phase else { return false };
         let mine = &self.database.report.gtid;
-        let nothing_new = takeover.theirs.as_ref().is_some_and(|theirs| mine.covers(theirs));
+        let received = self.database.report.replica.as_ref().map(|replica| &replica.received);
+        let nothing_new = takeover.theirs.as_ref().is_some_and(|theirs| mine.covers(theirs))
+            && received.is_none_or(|received| mine.covers(received));
         takeover.kind == TakeoverKind::Forced || (takeover.kind == TakeoverKind::Contact && nothing_new)
     }
 
@@ -442,21 +444,6 @@ impl Node {
                 self.fail_takeover(Cause::TakeoverFailed, format!("the relay log is not applied: {text}"));
             }
         }
-    }
-
-    /// This server's newest transaction is its own, and nothing that an earlier primary sent waits beside it: a row
-    /// that somebody wrote past `read_only` on a standby is no activity.
-    fn wrote_last(&self) -> bool {
-        let report = &self.database.report;
-        let idle = report.replica.as_ref().is_none_or(|replica| {
-            let stopped = !replica.receiving && !replica.connecting && !replica.applying;
-            stopped && report.gtid.covers(&replica.received)
-        });
-        if !idle {
-            return false;
-        }
-        let mut newest = report.binlog_position.iter().peekable();
-        newest.peek().is_some() && newest.all(|gtid| gtid.server == report.server_id)
     }
 
     pub(super) fn fail_takeover(&mut self, cause: Cause, text: String) {

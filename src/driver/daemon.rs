@@ -5,9 +5,9 @@ use super::gate_client::GateClient;
 use super::inputs::{Inputs, link_settings};
 use super::lanes::Lanes;
 use super::pair::Pair;
+use super::record;
 use super::recorder::Recorder;
 use super::snapshot::Publisher;
-use super::{decision_settings, record};
 use crate::config::checked::Config;
 use crate::decision::event::{Event, Found, GateReport, GateState};
 use crate::decision::node::Node;
@@ -79,7 +79,7 @@ pub fn run(config: Config, started: Started) -> anyhow::Result<()> {
     let recorder = Recorder::new(journal);
     let recording = Recording::start(config.paths.recording());
     let publisher = Publisher::new(config.clone(), snapshots);
-    let node = Node::new(decision_settings(&config));
+    let node = Node::new(config.decision_settings());
     let parts = Parts { config, instance, found, effects, recorder, recording, publisher, node };
     let pair = std::thread::Builder::new()
         .name("pair".into())

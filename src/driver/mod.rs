@@ -20,8 +20,6 @@ mod life;
 mod pair;
 mod record;
 mod recorder;
-mod settings;
 mod snapshot;
 
 pub use daemon::{Started, run};
-pub use settings::decision_settings;

@@ -40,7 +40,7 @@ impl Publisher {
     /// Publishes into `snapshots`.
     pub fn new(config: Arc<Config>, snapshots: watch::Sender<Arc<Snapshot>>) -> Self {
         let takeover_wait = crate::decision::lease::takeover_wait(
-            &super::decision_settings(&config),
+            &config.decision_settings(),
             config.lease.duration,
             config.vrrp.advert_interval,
         );

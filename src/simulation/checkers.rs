@@ -1,7 +1,9 @@
 //! The promises, looked at from outside: never what a node believes, only what the world does.
 
 use super::world::{MS, World};
+use crate::decision::peer::Acknowledge;
 use crate::decision::settings::OnUndrained;
+use crate::decision::time::Instant;
 use crate::decision::words::{Epoch, Mode, Protection};
 use std::collections::BTreeSet;
 
@@ -13,6 +15,8 @@ pub struct Checkers {
     pub excused: BTreeSet<u32>,
     /// What a server took with it because it does not sync each transaction: such a pair may serve without it.
     pub unsynced: BTreeSet<u32>,
+    /// What was acknowledged to each host: the activity, and until when on that host's clock.
+    granted: [(Epoch, Instant); 2],
     newest: Epoch,
     unwritable_since: [Option<u64>; 2],
     /// Both served in a partition: one of them loses what it took.
@@ -28,6 +32,8 @@ pub struct Checkers {
     pub last_active: Option<(usize, u64)>,
     /// Until when a kernel timer that stood still excuses two writers.
     pub woke_until: u64,
+    /// Who was active when the first fault struck.
+    pub struck_active: Option<usize>,
     /// When the newest fault began.
     pub fault_at: Option<u64>,
 }
@@ -40,7 +46,7 @@ impl Checkers {
 }
 
 impl World {
-    fn break_promise(&mut self, text: String) {
+    pub fn break_promise(&mut self, text: String) {
         self.trace(|| format!("BROKEN {text}"));
         let at = format!("{text} (at {} ms)", self.now / MS);
         self.checkers.broken(at);
@@ -94,6 +100,33 @@ impl World {
         }
     }
 
+    /// An acknowledgement left for `host`.
+    pub fn acknowledged(&mut self, host: usize, acknowledge: &Acknowledge) {
+        let end = acknowledge.sent + acknowledge.lease;
+        let granted = &mut self.checkers.granted[host];
+        if acknowledge.epoch > granted.0 {
+            *granted = (acknowledge.epoch, end);
+        } else if acknowledge.epoch == granted.0 {
+            granted.1 = granted.1.max(end);
+        }
+    }
+
+    /// S1: what keeps a gate open was acknowledged by the peer, counted from the send time, or rests on a durable
+    /// record; and what had closed stays closed.
+    pub fn look_at_lease(&mut self, host: usize, epoch: Epoch, end: Instant, opens: bool) {
+        let (of, until) = self.checkers.granted[host];
+        let solo = self.hosts[host].disk.is_some_and(|facts| facts.solo == Some(epoch));
+        if !solo && (of != epoch || end > until) {
+            self.break_promise(format!(
+                "S1: db{} holds its gate open beyond what was acknowledged",
+                host + 1
+            ));
+        }
+        if !opens && !self.hosts[host].gate.open(self.now) {
+            self.break_promise(format!("S1: the gate of db{} had closed and opens again", host + 1));
+        }
+    }
+
     /// A gate was opened: a takeover.
     pub fn opened(&mut self, host: usize, epoch: Epoch) {
         let partition = self.now <= self.checkers.partition_until;
@@ -128,8 +161,13 @@ impl World {
                 .iter()
                 .any(|one| matches!(one.content, super::database::Content::Data(id) if missing.contains(&id)))
         });
-        if in_relay && !promotes && !self.checkers.forked {
-            self.break_promise(format!("S5: db{} opens with acknowledged writes in its relay log", host + 1));
+        // What once was received and is thrown away was acknowledged to be here.
+        let received = missing.iter().any(|id| server.received.contains(id));
+        if (in_relay || received) && !promotes && !self.checkers.forked && !self.judge.forced() {
+            self.break_promise(format!(
+                "S5: db{} opens with acknowledged writes that it had received",
+                host + 1
+            ));
         }
         let there = &self.hosts[1 - host].server.data;
         let unsynced = &self.checkers.unsynced;

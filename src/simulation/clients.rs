@@ -17,6 +17,13 @@ pub struct Clients {
     pub outage: u64,
 }
 
+impl Clients {
+    /// Since the newest acknowledged write, in ns.
+    pub fn silent_for(&self, now: u64) -> u64 {
+        now - self.last_at
+    }
+}
+
 impl World {
     /// Somebody who asks for the virtual address ends up here.
     pub fn answers(&self, host: usize) -> bool {

@@ -73,6 +73,8 @@ pub struct Server {
     /// Activity and count of heartbeat rows that arrived by replication.
     pub beats: (Epoch, u64),
     pub ledger: Epoch,
+    /// Writes that ever arrived in the relay log.
+    pub received: BTreeSet<u32>,
     /// Since when a client's long statement runs.
     pub long_write: Option<u64>,
     /// Until when one that was killed is rolled back.
@@ -97,6 +99,7 @@ impl Server {
             waiting: Vec::new(),
             beats: (Epoch::default(), 0),
             ledger: Epoch::default(),
+            received: BTreeSet::new(),
             long_write: None,
             rolls_back_until: 0,
         }
@@ -194,6 +197,9 @@ impl Server {
         replica.lost_at = None;
         for transaction in &primary.binlog[from..] {
             replica.relay.push_back(*transaction);
+            if let Content::Data(id) = transaction.content {
+                self.received.insert(id);
+            }
             replica.received = Some(transaction.gtid);
         }
     }
@@ -259,7 +265,7 @@ impl Server {
     }
 
     /// `RESET MASTER` and the restored state; false if data would be lost.
-    pub fn forget_tail(&mut self, common: &GtidState) -> bool {
+    pub fn forget_tail(&mut self, common: &GtidState, unchecked: bool) -> bool {
         let beyond = |transaction: &Transaction| {
             let gtid = transaction.gtid;
             common.sequence(gtid.domain, gtid.server).unwrap_or(0) < gtid.sequence
@@ -271,7 +277,12 @@ impl Server {
             .filter(|transaction| beyond(transaction))
             .any(|transaction| is_data(&transaction))
         {
-            return false;
+            if !unchecked {
+                return false;
+            }
+            let gone: Vec<Content> =
+                self.binlog.iter().filter(|one| beyond(one)).map(|one| one.content).collect();
+            self.data.retain(|id| !gone.contains(&Content::Data(*id)));
         }
         self.replica = None;
         self.binlog.retain(|transaction| !beyond(transaction));

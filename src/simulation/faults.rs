@@ -76,7 +76,9 @@ impl World {
         };
         self.course.struck.insert(number, host);
         self.checkers.disturbed_at = self.now;
-        self.checkers.fault_at = Some(self.now);
+        self.checkers.fault_at.get_or_insert(self.now);
+        let serving = self.serving();
+        self.checkers.struck_active.get_or_insert(serving);
         let kind = fault.what;
         self.trace(|| {
             let protocol = fault.protocol.map(|one| format!(" {one:?}")).unwrap_or_default();
@@ -260,6 +262,9 @@ impl World {
         state.powered = false;
         state.server.die();
         let gone = state.server.lose_newest(lost as usize);
+        gone.iter().for_each(|id| {
+            state.server.received.remove(id);
+        });
         let run = state.gate.run + 1;
         state.gate = super::gate::Gate { run, ..Default::default() };
         // What was never synced, and never arrived elsewhere, no promise covers.

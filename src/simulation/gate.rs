@@ -76,10 +76,12 @@ impl World {
             self.hosts[host].gate.pending.push(ticket.0);
             self.at(deadline, Happening::AddressDeadline { host, run, ticket: ticket.0 });
         }
-        let delay = self.random.micros(50, 600) + self.hosts[host].gate.slow;
+        let unordered = self.bug == Some(Bug::UnorderedSteps);
+        let jitter = if unordered { self.random.micros(0, 80_000) } else { 0 };
+        let delay = self.random.micros(50, 600) + self.hosts[host].gate.slow + jitter;
         let now = self.now;
         let gate = &mut self.hosts[host].gate;
-        gate.last_at = (now + delay).max(gate.last_at + 1);
+        gate.last_at = if unordered { now + delay } else { (now + delay).max(gate.last_at + 1) };
         let (at, gate_run) = (gate.last_at, gate.run);
         self.at(at - now, Happening::Gate { host, gate_run, message });
     }
@@ -135,7 +137,7 @@ impl World {
             if present != epoch {
                 return Err(format!("the gate is open for epoch {present}"));
             }
-            self.write_element(host, epoch, end.max(until));
+            self.write_element(host, epoch, end.max(until), true);
             return Ok(());
         }
         if end <= local {
@@ -143,7 +145,7 @@ impl World {
         }
         self.trace(|| format!("db{} gate OPEN epoch {epoch}", host + 1));
         self.hosts[host].gate.address = true;
-        self.write_element(host, epoch, end);
+        self.write_element(host, epoch, end, true);
         self.opened(host, epoch);
         Ok(())
     }
@@ -152,7 +154,13 @@ impl World {
         let local = self.local(host);
         let living = self.hosts[host].gate.open(self.now);
         match self.hosts[host].gate.lease.filter(|(_, until)| *until > local && living) {
-            Some((present, until)) if present == epoch => self.write_element(host, epoch, end.max(until)),
+            Some((present, until)) if present == epoch => {
+                self.write_element(host, epoch, end.max(until), false);
+            }
+            _ if self.bug == Some(Bug::RenewalAdds) => {
+                self.hosts[host].gate.address = true;
+                self.write_element(host, epoch, end.max(local), false);
+            }
             _ => {
                 let report = GateReport::LeaseLost { epoch, reason: "the gate is closed".into() };
                 self.gate_reports(host, report);
@@ -160,7 +168,8 @@ impl World {
         }
     }
 
-    fn write_element(&mut self, host: usize, epoch: Epoch, end: Instant) {
+    pub fn write_element(&mut self, host: usize, epoch: Epoch, end: Instant, opens: bool) {
+        self.look_at_lease(host, epoch, end, opens);
         let slice = Self::nanos(self.hosts[host].settings.slice());
         // Mostly the element ends with the lease; after a pause inside the batch up to one slice later.
         let extra = if self.random.percent(15) { self.random.below(slice) } else { 0 };
@@ -186,6 +195,9 @@ impl World {
             return;
         }
         let Some((epoch, _)) = gate.lease else { return };
+        if self.bug == Some(Bug::RenewalAdds) {
+            return;
+        }
         self.gate_loses(host, epoch, "it was not renewed in time");
     }
 
@@ -253,6 +265,7 @@ impl World {
         gate.serial += 1;
         let (serial, living) = (gate.serial, gate.open(now));
         match gate.lease {
+            Some(_) if self.bug == Some(Bug::AdoptsEndedLease) => self.goes_on_unchecked(host),
             Some((_, end)) if living && end > local => {
                 let delay = self.true_time(host, end).saturating_sub(now) + 1;
                 self.at(delay, Happening::GateEnd { host, serial });

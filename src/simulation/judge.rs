@@ -1,6 +1,7 @@
 //! The course of a run: boot, faults, heal, and then an operator who uses what the states name as remedy.
 //! After every heal exactly one node serves within a bound, or a named state says what to do, and doing it helps.
 
+use super::pace::Pace;
 use super::world::{Happening, MS, World};
 use crate::decision::action::Answer;
 use crate::decision::event::Command;
@@ -16,6 +17,8 @@ enum Stage {
     Forced,
     Rejoining,
     Switching,
+    /// Nothing happens for a while, and nothing may change.
+    Calm,
     Done,
 }
 
@@ -30,6 +33,7 @@ pub struct Judge {
     active: usize,
     pub named: Vec<String>,
     swaps: bool,
+    calm: bool,
 }
 
 /// How the pair stands, seen from outside.
@@ -43,7 +47,7 @@ enum Pair {
 }
 
 impl Judge {
-    pub fn new(swaps: bool) -> Self {
+    pub fn new(swaps: bool, calm: bool) -> Self {
         Self {
             stage: Stage::Boot,
             since: 0,
@@ -53,6 +57,7 @@ impl Judge {
             active: 0,
             named: Vec::new(),
             swaps,
+            calm,
         }
     }
 
@@ -116,13 +121,20 @@ impl World {
                 }
             }
             Stage::Faults => {
-                if self.course.open == 0 {
+                if self.course.open == 0 && self.pace == Pace::Measured {
+                    self.stage(Stage::Done);
+                } else if self.course.open == 0 {
                     self.stage(Stage::Healing);
                 }
             }
             Stage::Healing | Stage::Cleared | Stage::Forced => self.heal(pair),
             Stage::Rejoining => self.rejoin(pair),
             Stage::Switching => self.switch(pair),
+            Stage::Calm => {
+                if self.now > self.judge.since + 14_000 * MS {
+                    self.finish();
+                }
+            }
             Stage::Done => {}
         }
     }
@@ -136,6 +148,12 @@ impl World {
     }
 
     fn finish(&mut self) {
+        if let (Pair::Whole(active), Stage::Calm) = (self.pair(), self.judge.stage) {
+            self.compare_data(active);
+        }
+        if self.judge.calm && self.judge.stage != Stage::Calm && matches!(self.pair(), Pair::Whole(_)) {
+            return self.stage(Stage::Calm);
+        }
         let lost: Vec<u32> = match self.pair() {
             // What only a divergent node has is named and can be saved there.
             Pair::Whole(active) | Pair::Alone(active) => {
@@ -148,6 +166,17 @@ impl World {
             self.checkers.broken(format!("S5: acknowledged writes are gone at the end: {lost:?}"));
         }
         self.stage(Stage::Done);
+    }
+
+    /// A standby that follows has what the active acknowledged some seconds ago.
+    fn compare_data(&mut self, active: usize) {
+        let all = &self.clients.acknowledged;
+        let (here, there) = (&self.hosts[active].server, &self.hosts[1 - active].server);
+        let old = all.iter().take(all.len().saturating_sub(60));
+        let lacks = old.filter(|id| here.data.contains(id) && !there.holds(**id)).count();
+        if lacks > 0 {
+            self.checkers.broken(format!("S2: the standby lacks {lacks} writes in silence"));
+        }
     }
 
     fn heal(&mut self, pair: Pair) {
@@ -174,6 +203,8 @@ impl World {
                 self.command(1, Command::Clear);
             }
             (Stage::Cleared, _) => self.force(),
+            // It was on its way up by itself when it was asked, and failed: asked again.
+            (Stage::Forced, Some(_)) if matches!(self.answered(), Some(Answer::Already(_))) => self.force(),
             (_, Some(code)) => self.checkers.broken(format!("L1: a forced takeover does not help ({code})")),
         }
     }
@@ -211,7 +242,8 @@ impl World {
             accept_data_loss: true,
             peer_is_off: false,
         };
-        self.command(host, command);
+        let id = self.command(host, command);
+        self.judge.asked = Some((host, id));
     }
 
     /// What a command was answered, if one was asked.

@@ -179,6 +179,9 @@ impl World {
         let job = lane.jobs[index].clone();
         self.mark("a step timed out");
         self.end_job(host, job.ticket, StepResult::TimedOut);
+        if self.bug == Some(Bug::UnorderedSteps) {
+            self.strays(host, job.step.clone());
+        }
         if killed || waits(&job.step) {
             if index == 0 {
                 self.drop_front(host, run, name);
@@ -189,6 +192,12 @@ impl World {
         self.next_job(host, name);
     }
 
+    pub fn stray(&mut self, host: usize, step: &Step) {
+        if self.hosts[host].powered {
+            self.perform(host, step);
+        }
+    }
+
     fn perform(&mut self, host: usize, step: &Step) -> Tried {
         match step {
             Step::Record(_) if self.hosts[host].disk_fails > 0 => failed("EIO"),
@@ -197,6 +206,9 @@ impl World {
                 if self.bug == Some(Bug::EpochLost) {
                     self.hosts[host].disk = None;
                 }
+                ok(StepOutput::Done)
+            }
+            Step::Record(RecordStep::SetMode { .. }) if self.bug == Some(Bug::ModeUnwritten) => {
                 ok(StepOutput::Done)
             }
             Step::Record(RecordStep::SetMode { mode, .. }) => {

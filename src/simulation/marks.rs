@@ -31,6 +31,15 @@ pub const NEEDED: &[&str] = &[
     "the tail of a dead server was rescued",
     "the old active's server was fenced by SQL",
     "an asynchronous tail was lost",
+    "two nodes serve in a pure partition",
+    "a host woke with its gate still open",
+    "read_only waited for a rollback",
+    "a change of the mode was cut in the middle",
+    "the state file could not be written",
+    "the mode file held nonsense",
+    "the epoch came from the ledger",
+    "taken over by force",
+    "takeover by right of standalone",
 ];
 
 impl World {
@@ -51,6 +60,11 @@ impl World {
             "solo" => "gone solo",
             "node.paused" => "paused",
             "step_down" => "step-down",
+            "state.unwritable" => "the state file could not be written",
+            "mode.garbage" => "the mode file held nonsense",
+            "state.from_ledger" => "the epoch came from the ledger",
+            "takeover.started" if right("standalone") => "takeover by right of standalone",
+            "takeover.started" if right("operator") => "taken over by force",
             "eligible.lapsed" => "eligibility lapsed",
             _ => return,
         };

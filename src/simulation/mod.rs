@@ -14,9 +14,11 @@ mod host;
 mod judge;
 mod lanes;
 mod marks;
+mod minimise;
 mod network;
 mod pace;
 mod plan;
+mod predict;
 mod random;
 mod settings;
 mod sleep;
@@ -26,8 +28,10 @@ mod world;
 
 pub use bugs::{ALL as BUGS, Bug};
 pub use marks::NEEDED as MARKS;
+pub use minimise::minimise;
 pub use pace::Pace;
 pub use plan::{Fault, Plan, Protocol, What, Who};
+pub use predict::{FAULTS, Prediction, Spread, Transition, USUAL, predict};
 pub use settings::{Configuration, Drawn};
 pub use world::Outcome;
 

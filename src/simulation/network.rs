@@ -159,7 +159,8 @@ impl World {
             return true;
         }
         let lost = self.lost(asker, Protocol::Arp) || self.lost(other, Protocol::Arp);
-        let reached = self.round_trip(Protocol::Arp) && !lost;
+        let unheard = matches!(self.bug, Some(Bug::ArpUnheard | Bug::ClockRuns));
+        let reached = self.round_trip(Protocol::Arp) && !lost && !unheard;
         let gate = &self.hosts[other].gate;
         let over = gate.lease.is_none_or(|(_, end)| end <= self.local(other));
         let silenced = self.bug == Some(Bug::GateStaysOpen) && over;
@@ -169,6 +170,9 @@ impl World {
     pub fn send_peer(&mut self, from: usize, message: PeerMessage) {
         if !self.network.connections[from].up {
             return;
+        }
+        if let PeerMessage::Acknowledge(acknowledge) = &message {
+            self.acknowledged(1 - from, acknowledge);
         }
         let forward = self.path(from, Protocol::Peer);
         let connection = &mut self.network.connections[from];

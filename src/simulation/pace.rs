@@ -34,6 +34,7 @@ impl Pace {
         match step {
             Step::Record(_) if slow_disk => random.micros(100_000, 700_000),
             _ if self == Self::Measured => measured(step, random),
+            Step::Record(RecordStep::SetMode { .. }) if random.percent(20) => random.micros(20_000, 400_000),
             Step::Record(_) => random.micros(200, 5_000),
             _ => match random.below(100) {
                 0..=88 => random.micros(200, 3_000),

@@ -1,6 +1,7 @@
 //! A host that stands still: suspended (its boot clock goes on, the kernel's timers do not) or frozen from outside
 //! as a virtual machine (nothing in it notices).
 
+use super::bugs::Bug;
 use super::world::{Happening, World};
 use crate::decision::event::Event;
 use std::time::Duration;
@@ -37,7 +38,10 @@ impl World {
         }
         if asleep.clock_stops {
             self.hosts[host].stood_still += slept;
-        } else if slept > lease / 2 {
+        }
+        if self.bug == Some(Bug::ResumeUnchecked) {
+            self.goes_on_unchecked(host);
+        } else if !asleep.clock_stops && slept > lease / 2 {
             let run = self.hosts[host].run;
             self.deliver(host, run, Event::Resumed { gap: Duration::from_nanos(slept) });
         }

@@ -1,11 +1,11 @@
 //! What each step does to the servers.
 
-use super::bugs::Bug;
+use super::bugs::{self, Bug};
 use super::database::{Content, Frozen, Health, Replica, Transaction};
 use super::lanes::{Tried, failed, ok};
 use super::plan::Protocol;
 use super::world::{MS, World};
-use crate::decision::action::{Comparison, DatabaseStep, RemoteStep, StepOutput, StepResult};
+use crate::decision::action::{Comparison, DatabaseStep, RemoteStep, StepOutput};
 use crate::decision::gtid::{Gtid, GtidState, Missing};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,7 @@ impl World {
                 ok(StepOutput::Done)
             }
             DatabaseStep::ResumeApplying => self.resume_applying(host),
+            DatabaseStep::AllowWrites if self.bug == Some(Bug::AllowLies) => ok(StepOutput::Done),
             DatabaseStep::AllowWrites => {
                 self.hosts[host].server.read_only = false;
                 self.hush(host, false);
@@ -29,8 +30,10 @@ impl World {
                 if self.hosts[host].server.frozen == Frozen::Stage {
                     return Tried::Wait(5 * MS);
                 }
-                self.hosts[host].server.commit(Content::Ledger(*epoch));
-                self.committed(host);
+                if self.bug != Some(Bug::EpochLost) {
+                    self.hosts[host].server.commit(Content::Ledger(*epoch));
+                    self.committed(host);
+                }
                 ok(StepOutput::Done)
             }
             DatabaseStep::ForbidWrites => {
@@ -58,11 +61,13 @@ impl World {
                 if !self.hosts[host].server.read_only {
                     return failed("a server that takes writes must not forget");
                 }
-                if self.hosts[host].server.forget_tail(common) {
-                    ok(StepOutput::Done)
-                } else {
-                    failed("not forgotten, because it is data")
+                let before = self.hosts[host].server.data.len();
+                let unchecked = self.bug == Some(Bug::DataForgotten);
+                let forgot = self.hosts[host].server.forget_tail(common, unchecked);
+                if self.hosts[host].server.data.len() < before {
+                    self.break_promise(format!("S4: db{} forgets data that was not saved", host + 1));
                 }
+                if forgot { ok(StepOutput::Done) } else { failed("not forgotten, because it is data") }
             }
             DatabaseStep::ApplyTail => self.apply_tail(host),
         }
@@ -97,6 +102,9 @@ impl World {
     }
 
     fn drain(&mut self, host: usize) -> Tried {
+        if self.bug == Some(Bug::DrainRestarts) {
+            bugs::restart_replica(&mut self.hosts[host].server);
+        }
         let server = &self.hosts[host].server;
         let Some(replica) = &server.replica else { return ok(StepOutput::Position(server.everything())) };
         if self.bug == Some(Bug::DrainLies) {
@@ -200,7 +208,7 @@ impl World {
             }
             server.slave_position = wanted;
         }
-        server.accepts_own |= own_tail_lost;
+        server.accepts_own |= own_tail_lost && self.bug != Some(Bug::OwnTailSkipped);
         server.replica = Some(Replica { receiving: true, applying: true, ..Replica::default() });
         self.trace(|| format!("db{} follows", host + 1));
         self.committed(1 - host);
@@ -247,7 +255,13 @@ impl World {
             }
             RemoteStep::Compare if refused => failed("the peer's server refuses the connection"),
             RemoteStep::Compare => match self.hosts[host].server.health {
-                Health::Up => Tried::Ended(StepResult::Ok(StepOutput::Comparison(self.compare(host)))),
+                Health::Up => {
+                    let mut comparison = self.compare(host);
+                    if self.bug == Some(Bug::DataForgotten) {
+                        bugs::call_notes(&mut comparison);
+                    }
+                    ok(StepOutput::Comparison(comparison))
+                }
                 Health::Hung => Tried::Wait(20 * MS),
                 Health::Dead => failed("the server is gone"),
             },

@@ -1,5 +1,6 @@
 //! What reports to a daemon: the database probe, checks, gateway targets, the search for life, and replication.
 
+use super::bugs::{self, Bug};
 use super::database::{Content, Frozen, Health};
 use super::plan::Protocol;
 use super::world::{Happening, MS, World};
@@ -61,6 +62,9 @@ impl World {
             return;
         }
         self.hosts[host].server.start();
+        if self.bug == Some(Bug::StaticRole) {
+            bugs::cut_tail(&mut self.hosts[host].server);
+        }
         self.trace(|| format!("db{} server starts", host + 1));
         let (run, delay) = (self.hosts[host].run, self.random.micros(1_000, 50_000));
         self.at(delay, Happening::ProbeAnswer { host, run, reachable: true });
@@ -168,7 +172,7 @@ impl World {
             }
         }
         // A drain that lies shows only where something waits.
-        let lags = self.hosts[to].slow_apply > 0 || self.bug == Some(super::bugs::Bug::DrainLies);
+        let lags = self.hosts[to].slow_apply > 0 || self.bug == Some(Bug::DrainLies);
         if self.hosts[to].server.up() && !lags {
             self.hosts[to].server.apply(usize::MAX);
         }
@@ -177,6 +181,9 @@ impl World {
     /// What does not come with a commit: connecting, noticing a dead primary, a slow applier's progress.
     pub fn replica_tick(&mut self, host: usize) {
         self.at(100 * MS, Happening::ReplicaTick { host });
+        if self.bug == Some(Bug::Preempts) && host == 1 {
+            self.preempts();
+        }
         if !self.hosts[host].server.up() {
             return;
         }

@@ -11,8 +11,10 @@ use super::lanes::LaneName;
 use super::network::Network;
 use super::pace::Pace;
 use super::plan::Plan;
+use super::predict::Said;
 use super::random::Random;
 use super::settings::Configuration;
+use crate::decision::action::Step;
 use crate::decision::event::Event;
 use crate::decision::peer::PeerMessage;
 use std::cmp::Reverse;
@@ -130,6 +132,11 @@ pub enum Happening {
     ServerStart {
         host: usize,
     },
+    /// A step that came too late takes effect.
+    Stray {
+        host: usize,
+        step: Box<Step>,
+    },
 }
 
 impl Happening {
@@ -156,6 +163,7 @@ impl Happening {
             | Self::AddressDeadline { host, .. }
             | Self::ReplicaTick { host }
             | Self::Replicate { to: host }
+            | Self::Stray { host, .. }
             | Self::ServerStart { host } => Some(*host),
             Self::Look
             | Self::ClientTick
@@ -187,6 +195,8 @@ pub struct World {
     pub bug: Option<Bug>,
     pub marks: BTreeSet<&'static str>,
     pub trace: Option<Vec<String>>,
+    /// What the nodes said since the first fault, at a measured pace.
+    pub said: Vec<Said>,
     pub replicating: [bool; 2],
 }
 
@@ -206,6 +216,10 @@ pub struct Outcome {
     pub outage: u64,
     /// Acknowledged writes that the node which serves at the end does not have.
     pub lost: u64,
+    /// Somebody serves at the end.
+    pub served: bool,
+    /// What the nodes said since the first fault, at a measured pace.
+    pub said: Vec<Said>,
 }
 
 impl World {
@@ -214,7 +228,7 @@ impl World {
         let mut random = Random::new(plan.seed ^ 0x6e6f_6973_65);
         let hosts = [Host::new(0, &configuration, &mut random), Host::new(1, &configuration, &mut random)];
         let network = Network::new(pace.wire(&mut random));
-        let judge = Judge::new(plan.swaps);
+        let judge = Judge::new(plan.swaps, plan.seed % 10 == 0);
         let mut world = Self {
             now: MS,
             queue: BinaryHeap::new(),
@@ -233,8 +247,12 @@ impl World {
             bug,
             marks: BTreeSet::new(),
             trace: trace.then(Vec::new),
+            said: Vec::new(),
             replicating: [false; 2],
         };
+        if bug == Some(Bug::ClockRuns) {
+            world.hosts[1].runs_ahead();
+        }
         let settings = world.configuration.nodes[0].clone();
         world.trace(|| format!("{settings:?}"));
         for host in 0..2 {
@@ -301,13 +319,17 @@ impl World {
                 break;
             }
         }
+        let served = self.accepts(0) || self.accepts(1);
+        let silence = self.clients.silent_for(self.now);
         Outcome {
+            served,
+            said: self.said,
             violation: self.checkers.violation,
             marks: self.marks,
             named: self.judge.named,
             trace: self.trace.unwrap_or_default(),
             seconds: self.now / MS / 1000,
-            outage: self.clients.outage,
+            outage: self.clients.outage.max(if served { 0 } else { silence }),
             lost: self.checkers.excused.len() as u64,
         }
     }
@@ -316,7 +338,10 @@ impl World {
         match happening {
             Happening::Wake { host, run, serial } => self.wake(host, run, serial),
             Happening::Deliver { host, run, event } => self.deliver(host, run, *event),
-            Happening::Arrive { to, run, message } => self.deliver(to, run, Event::Peer(*message)),
+            Happening::Arrive { to, run, message } => {
+                let message = self.misread(to, *message);
+                self.deliver(to, run, Event::Peer(message));
+            }
             Happening::LinkTick { from, run } => self.link_tick(from, run),
             Happening::DaemonStart { host } => self.daemon_start(host),
             Happening::Probe { host, run } => self.probe(host, run),
@@ -341,6 +366,7 @@ impl World {
             Happening::Judge => self.judge(),
             Happening::PowerOn { host } => self.power_on(host),
             Happening::ServerStart { host } => self.server_start(host),
+            Happening::Stray { host, step } => self.stray(host, &step),
         }
     }
 }

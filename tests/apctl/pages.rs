@@ -204,7 +204,6 @@ fn verbs_of_later_versions_are_refused_with_2() {
         &["doctor", "--peer"],
         &["peer", "list"],
         &["salvage", "show", "3"],
-        &["simulate", "--fault", "x"],
         &["drill", "peer-down"],
         &["bundle"],
         &["reload"],

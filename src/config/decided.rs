@@ -1,15 +1,27 @@
 //! From the checked configuration to what the decision needs of it.
 
-use crate::config::checked::{Check, Config};
+use super::checked::{Check, Config, Node};
 use crate::decision::settings::{CheckSettings, Hysteresis, Settings};
 
-/// The decision's part of the configuration.
-pub fn decision_settings(config: &Config) -> Settings {
+impl Config {
+    /// The decision's part of the configuration, as this node has it.
+    pub fn decision_settings(&self) -> Settings {
+        of(self, &self.me, &self.peer)
+    }
+
+    /// The same for both nodes, the first one first; what a node has for itself alone is taken to be alike.
+    pub fn both_nodes(&self) -> [Settings; 2] {
+        let (here, there) = (of(self, &self.me, &self.peer), of(self, &self.peer, &self.me));
+        if here.me.0 == 1 { [here, there] } else { [there, here] }
+    }
+}
+
+fn of(config: &Config, me: &Node, peer: &Node) -> Settings {
     Settings {
-        me: config.me.id,
-        name: config.me.name.clone(),
-        peer_name: config.peer.name.clone(),
-        priority: config.me.priority,
+        me: me.id,
+        name: me.name.clone(),
+        peer_name: peer.name.clone(),
+        priority: me.priority,
         advert_interval: config.vrrp.advert_interval,
         heartbeat: config.lease.heartbeat,
         lease: config.lease.duration,

@@ -1,0 +1,94 @@
+//! `apctl simulate`: what a fault would do to a pair of this configuration, by the simulation; nothing is touched.
+
+use super::arguments::Common;
+use super::configuration::loaded_without_secrets;
+use super::exit::{Exit, Failure};
+use super::output::Output;
+use super::view;
+use crate::config::Config;
+use crate::simulation::{Configuration, FAULTS, Prediction, USUAL, predict};
+use crate::wire::control::SCHEMA_VERSION;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    schema_version: u32,
+    code: &'static str,
+    /// T_lease in ms.
+    pub(super) lease_ms: u128,
+    /// Between heartbeats in ms.
+    pub(super) heartbeat_ms: u128,
+    /// Between advertisements in ms.
+    pub(super) advert_ms: u128,
+    /// Who may go on alone.
+    pub(super) protection: &'static str,
+    /// Runs for each fault.
+    pub(super) seeds: u64,
+    /// One for each fault.
+    pub(super) predictions: Vec<Prediction>,
+}
+
+/// `simulate [--fault F]... [--seeds N]`.
+pub(super) fn simulate(
+    output: &Output,
+    common: &Common,
+    faults: &[String],
+    seeds: u64,
+) -> Result<Exit, Failure> {
+    let asked: Vec<&str> = match faults {
+        [] => USUAL.to_vec(),
+        faults => faults.iter().map(String::as_str).collect(),
+    };
+    if let Some(unknown) = asked.iter().find(|name| !FAULTS.iter().any(|(known, ..)| known == *name)) {
+        let known: Vec<&str> = FAULTS.iter().map(|(name, ..)| *name).collect();
+        return Err(Failure::usage(format!("no fault is called `{unknown}`"))
+            .resolved_by(format!("one of {}", known.join(", "))));
+    }
+    let config = loaded_without_secrets(common)?.config;
+    let configuration = configuration(&config);
+    let bar = bar(output, seeds * asked.len() as u64);
+    let mut predictions = Vec::new();
+    for name in asked {
+        bar.set_message(name.to_owned());
+        predictions.extend(predict(name, &configuration, seeds, || bar.inc(1)));
+    }
+    bar.finish_and_clear();
+    let broken = predictions.iter().any(|prediction| prediction.broken.is_some());
+    let report = Report {
+        schema_version: SCHEMA_VERSION,
+        code: if broken { "E_PROMISE_BROKEN" } else { "" },
+        lease_ms: config.lease.duration.as_millis(),
+        heartbeat_ms: config.lease.heartbeat.as_millis(),
+        advert_ms: config.vrrp.advert_interval.as_millis(),
+        protection: config.cluster.protection.word(),
+        seeds,
+        predictions,
+    };
+    output.show(&report, |output| view::simulate::render(&report, output))?;
+    Ok(if broken { Exit::FAILED } else { Exit::OK })
+}
+
+/// What the simulation needs of it; the other node is taken to have the same.
+fn configuration(config: &Config) -> Configuration {
+    let check = config.checks.iter().map(|check| check.timing.interval).min();
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    Configuration {
+        nodes: config.both_nodes(),
+        probe: nanoseconds(config.mariadb_check.interval),
+        check: nanoseconds(check.unwrap_or(config.gateway_check.interval)),
+        relaxed_log: false,
+    }
+}
+
+/// On standard error, for people at a terminal.
+fn bar(output: &Output, runs: u64) -> ProgressBar {
+    if !output.is_table() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(runs), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left");
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
