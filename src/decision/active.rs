@@ -337,7 +337,8 @@ impl Node {
                 // The heartbeats of a stopping node ask for `restart_grace`; one acknowledgement is enough.
                 let asked = self.stopping.unwrap_or(self.now);
                 let granted = self.lease.end >= asked + self.settings.restart_grace / 2;
-                let solo = self.durable.solo == Some(self.durable.epoch);
+                // On disk: a lease must not rest on what a crash would forget.
+                let solo = matches!(&self.phase, Phase::Active(active) if active.solo_recorded);
                 if solo && self.may_go_solo() {
                     self.extend_lease(self.now + self.settings.restart_grace);
                 }

@@ -76,7 +76,9 @@ impl Node {
             StepResult::Failed(text) => {
                 Why::new(Code::StateUnwritable, format!("the state folder cannot be written: {text}"))
             }
-            StepResult::TimedOut => Why::new(Code::StateSlow, "the state folder does not take writes in time"),
+            StepResult::TimedOut => {
+                Why::new(Code::StateSlow, "the state folder does not take writes in time")
+            }
         };
         self.tell_once("state", why);
         false

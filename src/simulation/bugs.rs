@@ -127,6 +127,8 @@ impl World {
         let local = self.local(host);
         let lease = self.hosts[host].settings.lease;
         if let Some((epoch, _)) = self.hosts[host].gate.lease {
+            let solo = self.solo_on_disk(host, epoch);
+            self.look_at_lease(host, epoch, local + lease, solo);
             self.write_element(host, epoch, local + lease, false);
         }
     }

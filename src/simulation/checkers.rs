@@ -17,6 +17,10 @@ pub struct Checkers {
     pub unsynced: BTreeSet<u32>,
     /// What was acknowledged to each host: the activity, and until when on that host's clock.
     granted: [(Epoch, Instant); 2],
+    /// The newest number that each server had used when it lost its newest transactions.
+    pub used: [u64; 2],
+    /// A server that lost some goes on and uses their numbers again: nothing can tell the two histories apart.
+    pub reused: bool,
     newest: Epoch,
     unwritable_since: [Option<u64>; 2],
     /// Both served in a partition: one of them loses what it took.
@@ -112,16 +116,24 @@ impl World {
     }
 
     /// S1: what keeps a gate open was acknowledged by the peer, counted from the send time, or rests on a durable
-    /// record; and what had closed stays closed.
-    pub fn look_at_lease(&mut self, host: usize, epoch: Epoch, end: Instant, opens: bool) {
+    /// record.
+    pub fn look_at_lease(&mut self, host: usize, epoch: Epoch, end: Instant, solo: bool) {
         let (of, until) = self.checkers.granted[host];
-        let solo = self.hosts[host].disk.is_some_and(|facts| facts.solo == Some(epoch));
         if !solo && (of != epoch || end > until) {
             self.break_promise(format!(
                 "S1: db{} holds its gate open beyond what was acknowledged",
                 host + 1
             ));
         }
+    }
+
+    /// The durable record of going on alone.
+    pub fn solo_on_disk(&self, host: usize, epoch: Epoch) -> bool {
+        self.hosts[host].disk.is_some_and(|facts| facts.solo == Some(epoch))
+    }
+
+    /// S1: what had closed stays closed, but for a takeover.
+    pub fn look_at_closed(&mut self, host: usize, opens: bool) {
         if !opens && !self.hosts[host].gate.open(self.now) {
             self.break_promise(format!("S1: the gate of db{} had closed and opens again", host + 1));
         }
@@ -144,6 +156,8 @@ impl World {
         if calm && other_served {
             self.break_promise(format!("S3: db{} takes over from a healthy active", host + 1));
         }
+        let newest = self.hosts[host].server.last().map_or(0, |gtid| gtid.sequence);
+        self.checkers.reused |= newest < self.checkers.used[host];
         self.look_at_data(host);
     }
 
@@ -153,7 +167,7 @@ impl World {
         if missing.is_empty() {
             return;
         }
-        let promotes = self.hosts[host].settings.on_undrained == OnUndrained::Promote;
+        let promotes = self.checkers.reused || self.hosts[host].settings.on_undrained == OnUndrained::Promote;
         let server = &self.hosts[host].server;
         let in_relay = server.replica.as_ref().is_some_and(|replica| {
             replica

@@ -2,6 +2,7 @@
 //! acknowledged.
 
 use super::database::{Content, Frozen};
+use super::pace::Pace;
 use super::plan::Protocol;
 use super::world::{Happening, World};
 
@@ -13,6 +14,8 @@ pub struct Clients {
     pub acknowledged: Vec<u32>,
     /// When the newest was.
     last_at: u64,
+    /// Whom they are connected to.
+    connected: Option<usize>,
     /// The longest pause since the first fault, in ns.
     pub outage: u64,
 }
@@ -36,10 +39,18 @@ impl World {
     }
 
     pub fn client_tick(&mut self) {
-        let pause = self.pace.client(&mut self.random);
-        self.at(pause, Happening::ClientTick);
         let start = self.random.below(2) as usize;
-        let Some(host) = [start, 1 - start].into_iter().find(|host| self.answers(*host)) else { return };
+        let found = [start, 1 - start].into_iter().find(|host| self.answers(*host));
+        let connected = found.is_some() && found == self.clients.connected;
+        let serves = found.is_some_and(|host| self.hosts[host].server.takes_writes());
+        let pause = self.pace.client(connected, serves, &mut self.random);
+        self.at(pause, Happening::ClientTick);
+        self.clients.connected = found;
+        let Some(host) = found else { return };
+        if !connected && self.pace == Pace::Measured {
+            // The time goes into the new connection.
+            return;
+        }
         let server = &mut self.hosts[host].server;
         if !server.up() || server.read_only || server.rolls_back_until > self.now {
             return;

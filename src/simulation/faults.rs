@@ -261,6 +261,9 @@ impl World {
         let state = &mut self.hosts[host];
         state.powered = false;
         state.server.die();
+        let newest = state.server.last().map_or(0, |gtid| gtid.sequence);
+        let used = &mut self.checkers.used[host];
+        *used = if lost > 0 { newest.max(*used) } else { *used };
         let gone = state.server.lose_newest(lost as usize);
         gone.iter().for_each(|id| {
             state.server.received.remove(id);

@@ -11,10 +11,28 @@ use crate::decision::words::Epoch;
 /// What the daemon says to the gate process.
 #[derive(Clone, Debug)]
 pub enum ToGate {
-    Open { run: u64, ticket: Ticket, epoch: Epoch, end: Instant },
-    Renew { epoch: Epoch, end: Instant },
-    Close { run: u64, ticket: Ticket },
-    Cut { run: u64, ticket: Ticket, cut: bool },
+    Open {
+        run: u64,
+        ticket: Ticket,
+        epoch: Epoch,
+        end: Instant,
+        solo: bool,
+    },
+    /// `solo`: the record was on disk when the order left.
+    Renew {
+        epoch: Epoch,
+        end: Instant,
+        solo: bool,
+    },
+    Close {
+        run: u64,
+        ticket: Ticket,
+    },
+    Cut {
+        run: u64,
+        ticket: Ticket,
+        cut: bool,
+    },
 }
 
 /// Gate process, element and address of one host.
@@ -100,11 +118,14 @@ impl World {
             return;
         }
         match message {
-            ToGate::Open { run, ticket, epoch, end } => {
+            ToGate::Open { run, ticket, epoch, end, solo } => {
+                self.look_at_lease(host, epoch, end, solo);
                 let result = self.gate_opens(host, epoch, end);
                 self.gate_answers(host, run, ticket, result);
             }
-            ToGate::Renew { epoch, end } => self.gate_renews(host, epoch, end),
+            ToGate::Renew { epoch, end, solo } => {
+                self.gate_renews(host, epoch, end, solo);
+            }
             ToGate::Close { run, ticket } => {
                 let lies = self.bug == Some(Bug::CloseLies);
                 let gate = &mut self.hosts[host].gate;
@@ -150,11 +171,12 @@ impl World {
         Ok(())
     }
 
-    fn gate_renews(&mut self, host: usize, epoch: Epoch, end: Instant) {
+    fn gate_renews(&mut self, host: usize, epoch: Epoch, end: Instant, solo: bool) {
         let local = self.local(host);
         let living = self.hosts[host].gate.open(self.now);
         match self.hosts[host].gate.lease.filter(|(_, until)| *until > local && living) {
             Some((present, until)) if present == epoch => {
+                self.look_at_lease(host, epoch, end, solo);
                 self.write_element(host, epoch, end.max(until), false);
             }
             _ if self.bug == Some(Bug::RenewalAdds) => {
@@ -169,7 +191,7 @@ impl World {
     }
 
     pub fn write_element(&mut self, host: usize, epoch: Epoch, end: Instant, opens: bool) {
-        self.look_at_lease(host, epoch, end, opens);
+        self.look_at_closed(host, opens);
         let slice = Self::nanos(self.hosts[host].settings.slice());
         // Mostly the element ends with the lease; after a pause inside the batch up to one slice later.
         let extra = if self.random.percent(15) { self.random.below(slice) } else { 0 };

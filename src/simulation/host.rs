@@ -322,7 +322,8 @@ impl World {
             Action::SendPeer(message) => self.send_peer(host, message),
             Action::RenewLease { epoch, lease_end } => {
                 if self.hosts[host].gate.alive {
-                    self.order_gate(host, ToGate::Renew { epoch, end: lease_end }, 0);
+                    let (solo, end) = (self.solo_on_disk(host, epoch), lease_end);
+                    self.order_gate(host, ToGate::Renew { epoch, end, solo }, 0);
                 }
             }
             Action::Start { ticket, step, deadline } => self.start_step(host, ticket, step, deadline),
@@ -358,10 +359,10 @@ impl World {
         self.trace(|| format!("db{} {}: {}", host + 1, why.code, why.text));
         self.mark_tell(&why);
         if let Some(fault) = self.checkers.fault_at.filter(|_| self.pace == Pace::Measured)
-            && (why.severity > Severity::Info || why.code.as_str().starts_with("switchover"))
+            && (why.severity > Severity::Info || why.code.word().starts_with("switchover"))
         {
             let (after, active) = (self.now - fault, self.checkers.struck_active == Some(host));
-            let (code, text) = (why.code.as_str().to_owned(), why.text.clone());
+            let (code, text) = (why.code.word().to_owned(), why.text.clone());
             self.said.push(Said { after, active, code, text });
         }
         if why.severity > Severity::Info && !why.remedy.is_empty() {
@@ -386,7 +387,10 @@ impl World {
         let run = self.hosts[host].run;
         let Step::Address(step) = step else { return };
         let message = match step {
-            AddressStep::Open { epoch, lease_end } => ToGate::Open { run, ticket, epoch, end: lease_end },
+            AddressStep::Open { epoch, lease_end: end } => {
+                let solo = self.solo_on_disk(host, epoch);
+                ToGate::Open { run, ticket, epoch, end, solo }
+            }
             AddressStep::Close => ToGate::Close { run, ticket },
             AddressStep::CutStream => ToGate::Cut { run, ticket, cut: true },
             AddressStep::LiftCut => ToGate::Cut { run, ticket, cut: false },
