@@ -3,7 +3,9 @@
 //! The first 2,000 seeds always run; then more until `APD_SIMULATION_SECONDS` are over (`make test`: 60). `SEED=n`
 //! replays one with its story, `BUG=name` puts a bug in, `MINIMISE=n` writes a small plan into tests/regressions.
 
-use apd_simulator::simulation::{BUGS, Bug, MARKS, Outcome, Plan, minimise, run, run_plan};
+use apd_simulator::decision::settings::{OnStop, OnUndrained};
+use apd_simulator::decision::words::Protection;
+use apd_simulator::simulation::{BUGS, Bug, Drawn, MARKS, Outcome, Plan, minimise, predict, run, run_plan};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -207,4 +209,51 @@ fn what_once_failed_stays_found() {
         }
     }
     assert!(count > 0, "tests/regressions is empty");
+}
+
+/// The middle of the laboratory's outages over SQL, from its table in docs/performance.md: both profiles, in ms.
+fn laboratory(fault: &str) -> [u64; 2] {
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
+    let text = std::fs::read_to_string(page).expect("docs/performance.md");
+    let row =
+        text.lines().find(|line| line.starts_with(&format!("| {fault} | "))).expect("a row of the table");
+    let cell = |column| {
+        let cell = row.split('|').nth(column).and_then(|cell: &str| cell.split_whitespace().next());
+        cell.and_then(|number| number.parse().ok()).expect("a number of ms")
+    };
+    [cell(2), cell(3)]
+}
+
+/// What `apctl simulate` says is what the laboratory measured, within a factor of one and a half.
+#[test]
+fn predictions_are_those_of_the_laboratory() {
+    for fault in ["power-off", "db-kill", "switchover"] {
+        for (measured, (beat, lease_ms)) in laboratory(fault).into_iter().zip([(100, 350), (20, 80)]) {
+            let drawn = Drawn {
+                advert_ms: beat,
+                heartbeat_ms: beat,
+                lease_ms,
+                protection: Protection::Gateway,
+                peer_wait_ms: 10_000,
+                failover_hold_ms: 0,
+                max_failovers_per_hour: 3,
+                on_stop: OnStop::Handover,
+                restart_grace_ms: 5_000,
+                drain_timeout_ms: 10_000,
+                on_undrained: OnUndrained::Wait,
+                rejoin_auto: false,
+                priority: 100,
+                weight: 0,
+                on_standby: true,
+                probe_ms: 250,
+                check_ms: 500,
+                relaxed_log: false,
+            };
+            let prediction = predict(fault, &drawn.configuration(), 200, || {}).expect("a known fault");
+            let predicted = prediction.outage_ms.median;
+            println!("{fault}, lease {lease_ms} ms: predicted {predicted} ms, measured {measured} ms");
+            let close = predicted * 2 <= measured * 3 && measured * 2 <= predicted * 3;
+            assert!(close, "{fault}, lease {lease_ms} ms: predicted {predicted} ms, measured {measured} ms");
+        }
+    }
 }

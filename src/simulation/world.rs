@@ -225,10 +225,10 @@ pub struct Outcome {
 impl World {
     /// A world in which `plan` will happen to a pair of this configuration.
     pub fn new(plan: &Plan, configuration: Configuration, pace: Pace, bug: Option<Bug>, trace: bool) -> Self {
-        let mut random = Random::new(plan.seed ^ 0x6e6f_6973_65);
+        let mut random = Random::new(plan.seed ^ 0x006e_6f69_7365);
         let hosts = [Host::new(0, &configuration, &mut random), Host::new(1, &configuration, &mut random)];
         let network = Network::new(pace.wire(&mut random));
-        let judge = Judge::new(plan.swaps, plan.seed % 10 == 0);
+        let judge = Judge::new(plan.swaps, plan.seed.is_multiple_of(10));
         let mut world = Self {
             now: MS,
             queue: BinaryHeap::new(),

@@ -80,3 +80,43 @@ fn local_fence_needs_no_daemon_and_says_what_it_could_not_do() {
     let addresses = node.ip("-4 addr show dev eth0");
     assert!(addresses.contains("10.77.0.1/24") && !addresses.contains("10.77.0.100"), "{addresses}");
 }
+
+/// A workstation with a copy of the configuration is enough: no daemon, and nothing is touched.
+#[test]
+fn simulate_predicts_without_a_daemon_and_always_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = netns::Namespace::new("sim");
+    node.ip("link add eth0 type veth peer name far");
+    node.ip("addr add 10.77.0.1/24 dev eth0");
+    node.ip("link set eth0 up");
+    let file = configuration(folder.path(), "");
+    let apctl = |arguments: &[&str]| {
+        let mut command = node.command(env!("CARGO_BIN_EXE_apctl"));
+        command
+            .env("COLUMNS", "120")
+            .arg("--config")
+            .arg(&file)
+            .arg("simulate")
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let faults = ["--fault", "power-off", "--fault", "switchover", "--seeds", "20"];
+    let output = apctl(&faults);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/simulate.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, out(&output)).unwrap();
+    }
+    let kept = std::fs::read_to_string(&golden).unwrap();
+    assert_eq!(out(&output), kept, "UPDATE_GOLDEN=1 cargo nextest run -E 'binary(apctl)' writes it anew");
+    let value = json(&apctl(&[&faults[..], &["-o", "json"]].concat()));
+    assert_eq!(value["lease_ms"], 350, "{value}");
+    let power_off = &value["predictions"][0];
+    let median = power_off["outage_ms"]["median"].as_u64().unwrap();
+    assert!((350..700).contains(&median), "{power_off}");
+    assert_eq!(power_off["broken"], serde_json::Value::Null, "{power_off}");
+    assert!(out(&apctl(&[&faults[..], &["-o", "yaml"]].concat())).contains("fault: power-off"));
+    let unknown = apctl(&["--fault", "meteorite"]);
+    assert_eq!(code(&unknown), 2, "{unknown:?}");
+}
