@@ -1,7 +1,7 @@
 //! Clients that write unique ids through whoever answers for the virtual address, and remember what was
 //! acknowledged.
 
-use super::database::{Content, Frozen};
+use super::database::{Content, Frozen, Health};
 use super::world::{Happening, World};
 
 /// All clients.
@@ -10,6 +10,18 @@ pub struct Clients {
     next: u32,
     /// Numbers of the writes that were acknowledged.
     pub acknowledged: Vec<u32>,
+}
+
+/// What a client hears when it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Acknowledged,
+    /// The server is read-only.
+    Refused,
+    /// Not yet.
+    Nothing,
+    /// Nobody listens.
+    Nobody,
 }
 
 impl World {
@@ -34,10 +46,23 @@ impl World {
         }
         self.clients.next += 1;
         let id = self.clients.next;
-        if server.frozen == Frozen::Stage {
-            server.waiting.push(id);
-        } else {
-            self.commit_write(host, id);
+        self.write(host, id);
+    }
+
+    /// One write to the server of `host`, and what its client hears at once.
+    pub fn write(&mut self, host: usize, id: u32) -> Heard {
+        let server = &mut self.hosts[host].server;
+        match server.health {
+            Health::Dead => Heard::Nobody,
+            Health::Up if server.read_only => Heard::Refused,
+            Health::Up if server.frozen != Frozen::Stage => {
+                self.commit_write(host, id);
+                Heard::Acknowledged
+            }
+            Health::Up | Health::Hung => {
+                server.waiting.push(id);
+                Heard::Nothing
+            }
         }
     }
 

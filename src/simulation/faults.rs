@@ -260,7 +260,7 @@ impl World {
             Kind::GateSlow(host) => self.hosts[host].gate.slow = 0,
             Kind::ServerKill(host) => self.server_start(host),
             Kind::ServerHang(host) if self.hosts[host].server.health == Health::Hung => {
-                self.hosts[host].server.health = Health::Up;
+                self.server_wakes(host);
             }
             Kind::Partition => {
                 self.plan.partitions -= 1;

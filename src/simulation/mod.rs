@@ -16,6 +16,7 @@ mod lanes;
 mod marks;
 mod network;
 mod random;
+pub mod script;
 mod settings;
 mod steps;
 mod watchers;
