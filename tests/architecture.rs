@@ -81,7 +81,10 @@ const FUNCTION_LINES: usize = 70;
 
 /// Everything that is written in Rust here.
 fn rust() -> Vec<Source> {
-    ["src", "lab", "tests", "benches", "fuzz"].iter().flat_map(|folder| files(folder, ".rs")).collect()
+    ["src", "lab", "tests", "benches", "fuzz", "mutants"]
+        .iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .collect()
 }
 
 /// Fails with every breach at once.

@@ -40,16 +40,7 @@ fn build(root: &Path, place: &Path) -> Result<Vec<Mutant>, Box<dyn Error>> {
         fs::remove_dir_all(place)?;
     }
     let mut plant = Plant::default();
-    fs::create_dir_all(place.join("src/decision"))?;
-    let mut sources: Vec<PathBuf> = fs::read_dir(root.join("src/decision"))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_, std::io::Error>>()?;
-    sources.sort();
-    for source in sources {
-        let name = source.file_name().ok_or("a file has a name")?.to_string_lossy().into_owned();
-        let planted = plant.file(&name, &fs::read_to_string(&source)?)?;
-        fs::write(place.join("src/decision").join(name), planted)?;
-    }
+    planted(&mut plant, &root.join("src/decision"), &place.join("src/decision"), "")?;
     copy(&root.join("src/simulation"), &place.join("src/simulation"))?;
     copy(&root.join("tests/scenarios"), &place.join("tests/scenarios"))?;
     fs::copy(root.join("tests/scenarios.rs"), place.join("tests/scenarios.rs"))?;
@@ -60,6 +51,24 @@ fn build(root: &Path, place: &Path) -> Result<Vec<Mutant>, Box<dyn Error>> {
     fs::write(place.join("Cargo.toml"), include_str!("../parts/manifest.toml"))?;
     fs::copy(root.join("Cargo.lock"), place.join("Cargo.lock"))?;
     Ok(plant.mutants)
+}
+
+/// A folder of the decision, and what is below it.
+fn planted(plant: &mut Plant, from: &Path, to: &Path, above: &str) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(to)?;
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(from)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().ok_or("a file has a name")?.to_string_lossy().into_owned();
+        let target = to.join(&name);
+        if path.is_dir() {
+            planted(plant, &path, &target, &format!("{above}{name}/"))?;
+        } else {
+            fs::write(target, plant.file(&format!("{above}{name}"), &fs::read_to_string(&path)?)?)?;
+        }
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {

@@ -188,15 +188,17 @@ fn take_events(events: Events<'_>, length: u64) {
 
 /// A recording: as a file, and as its lines, which are also replayed.
 pub fn recording(bytes: &[u8]) {
-    let mut end = 0;
+    let mut from = 0;
     for member in Members::of(bytes) {
-        match member {
-            Ok((offset, _)) => assert!(offset >= end && offset < bytes.len()),
+        let offset = match member {
+            Ok((offset, _)) => offset,
             Err(damage) => {
-                assert!(damage.offset >= end && damage.offset < bytes.len() && !damage.what.is_empty())
+                assert!(!damage.what.is_empty());
+                damage.offset
             }
-        }
-        end += 1;
+        };
+        assert!((from..bytes.len()).contains(&offset), "members lie one after the other");
+        from = offset + 1;
     }
     let mut replay = Replay::default();
     for line in lines(bytes) {
