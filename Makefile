@@ -17,10 +17,13 @@ unitdir ?= $(prefix)/lib/systemd/system
 LAB := $(TARGET)/release/apd-lab
 RUNS ?= 5
 ROUNDS ?= 50
+FUZZ_SECONDS ?= 120
+MUTANTS ?= 400
+SAMPLE_SEED ?= 1
 # How long the simulator runs seeds in `make test`; 2,000 run in any case.
 export APD_SIMULATION_SECONDS ?= 60
 
-.PHONY: all build tools demo test fmt-check clippy doc unit bench soak clean-lab install
+.PHONY: all build tools demo test fmt-check clippy doc unit bench soak fuzz mutants clean-lab install
 
 all: build
 
@@ -62,6 +65,18 @@ bench: tools build
 # Long counts on one pair: ROUNDS failovers with rejoin and switchover back, every acknowledged write counted.
 soak: tools build
 	$(LAB) soak --rounds $(ROUNDS)
+
+# Each reader of bytes for FUZZ_SECONDS, from its corpus; needs cargo-fuzz (`cargo install cargo-fuzz`). What it finds lies
+# in fuzz/artifacts; once repaired, minimised and put into fuzz/corpus, `make test` replays it for ever.
+fuzz:
+	cd fuzz && for reader in $$(ls corpus); do mkdir -p $(TARGET)/fuzz-corpus/$$reader; \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none --target-dir $(TARGET)/fuzz $$reader $(TARGET)/fuzz-corpus/$$reader corpus/$$reader \
+	    -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 || exit 1; done
+
+# A sample of MUTANTS changes to the decision, one at a time: does a test fail? The survivors are listed (docs/proof.md).
+mutants:
+	MUTANTS=$(MUTANTS) SAMPLE_SEED=$(SAMPLE_SEED) CARGO_TARGET_DIR=$(TARGET)/mutants-tool \
+	  $(CARGO) run --quiet --release --manifest-path mutants/Cargo.toml -- . $(TARGET)
 
 # Removes laboratories whose owner is gone: processes, namespaces, data folders.
 clean-lab:

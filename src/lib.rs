@@ -12,12 +12,13 @@
 //! * [`io`]: one file (or folder) for each thing outside; no decisions.
 //! * [`driver`]: the loop that feeds events to the decision and carries its actions out.
 //! * [`config`], [`apctl`], [`gate`] and [`simulation`] stand beside the driver; [`config::checked`] may be read by
-//!   every layer except `decision` and `wire`.
+//!   every layer except `decision` and `wire`. [`fuzz`] states what every reader promises, for `fuzz/` and the tests.
 
 pub mod apctl;
 pub mod config;
 pub mod decision;
 pub mod driver;
+pub mod fuzz;
 pub mod gate;
 pub mod io;
 pub mod simulation;

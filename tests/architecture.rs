@@ -13,6 +13,8 @@ use std::fs;
 /// what stands to its right: bin -> driver -> io -> wire -> decision. `config`, `gate`, `simulation` and `apctl` stand
 /// beside the driver. `config::checked` holds plain values without behaviour, which is why `io` may read them.
 const MAY_USE: &[(&str, &[&str])] = &[
+    // The promises of every reader, for the fuzzer and for the corpora: it looks at them all.
+    ("fuzz", &["fuzz", "config", "io", "wire", "decision"]),
     ("bin", &["apctl", "config", "driver", "gate", "io", "wire", "decision"]),
     ("driver", &["driver", "config::checked", "io", "wire", "decision"]),
     ("gate", &["gate", "config::checked", "io", "wire", "decision"]),
@@ -79,7 +81,10 @@ const FUNCTION_LINES: usize = 70;
 
 /// Everything that is written in Rust here.
 fn rust() -> Vec<Source> {
-    ["src", "lab", "tests", "benches", "fuzz"].iter().flat_map(|folder| files(folder, ".rs")).collect()
+    ["src", "lab", "tests", "benches", "fuzz", "mutants"]
+        .iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .collect()
 }
 
 /// Fails with every breach at once.

@@ -40,6 +40,11 @@ fn r1_07_r1_22_r1_33_r1_43_power_off_and_return() -> Result<()> {
     lab.wait_served_by(1 - active)?;
     lab.outage_at_most(at, BOUND_MS)?;
     lab.wait_mode(1 - active, "standalone")?;
+    let told = lab.apctl(1 - active, &["timeline", "-o", "json"])?;
+    let told: serde_json::Value = serde_json::from_str(&told)?;
+    // Counted from the last sign of life, as the takeover wait is (516 ms), not from when silence was noticed.
+    let outage = told["client_outage_ms"].as_f64().context("no outage is told")?;
+    ensure!((515.0..BOUND_MS as f64).contains(&outage), "apctl timeline tells an outage of {outage} ms");
     let replica = lab::pair::server::replica(lab.pair.nodes[1 - active].machine()?)?;
     lab.eventually("the survivor follows nobody", || {
         Ok(lab::pair::server::replica(lab.pair.nodes[1 - active].machine()?)?.is_empty())

@@ -95,6 +95,7 @@ fn configure(settings: &mut Settings, key: &str, value: &str) {
         ("on_stop", "keep") => settings.on_stop = OnStop::Keep,
         ("on_stop", "fence") => settings.on_stop = OnStop::Fence,
         ("protection", "vrrp") => settings.protection = Protection::Vrrp,
+        ("failover_hold", time) => settings.failover_hold = duration(time),
         _ => panic!("no setting: {key} {value}"),
     }
 }

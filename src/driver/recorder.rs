@@ -24,6 +24,12 @@ pub struct Recorder {
     /// How long the last takeover took, from its right to service, milliseconds.
     pub takeover_ms: Option<f64>,
     takeover_began: Option<Instant>,
+    /// The outage that clients saw at the last takeover, as far as this node can tell, milliseconds.
+    pub client_outage_ms: Option<f64>,
+    /// Last sign of the peer on any path.
+    heard_at: Option<Instant>,
+    /// Since when nobody has served, as far as this node can tell.
+    unserved_since: Option<Instant>,
 }
 
 impl Recorder {
@@ -37,6 +43,9 @@ impl Recorder {
             takeovers: BTreeMap::new(),
             takeover_ms: None,
             takeover_began: None,
+            client_outage_ms: None,
+            heard_at: None,
+            unserved_since: None,
         }
     }
 
@@ -49,9 +58,13 @@ impl Recorder {
     pub fn event(&mut self, event: &Event, epoch: u64, now: Instant) {
         match event {
             Event::StepEnded { ticket, result } => self.step_ended(*ticket, result, epoch, now),
-            Event::Peer(PeerMessage::Heartbeat(_) | PeerMessage::Acknowledge(_))
-            | Event::Advert(_)
-            | Event::Deadline => {}
+            Event::Peer(PeerMessage::Heartbeat(heartbeat)) => {
+                self.heard_at = Some(now);
+                self.unserved_since = self.unserved_since.filter(|_| !heartbeat.facts.serving);
+            }
+            Event::Peer(PeerMessage::Acknowledge(_)) => self.heard_at = Some(now),
+            Event::Advert(advert) if advert.from_peer => self.heard_at = Some(now),
+            Event::Advert(_) | Event::Deadline => {}
             Event::Database(report) => self.changed("database", database_text(report), epoch, now),
             Event::Check(report) => {
                 let text = format!("{} {}", if report.passed { "passed" } else { "failed" }, report.detail);
@@ -114,7 +127,8 @@ impl Recorder {
     }
 
     fn decision(&mut self, why: &Why, epoch: u64, now: Instant) {
-        self.journal.record(Entry::decision(now, epoch, why));
+        let entry = self.with_outage(Entry::decision(now, epoch, why), why.code, now);
+        self.journal.record(entry);
         let (code, text, remedy) = (why.code.word(), why.text.as_str(), why.remedy.as_str());
         match why.severity {
             Severity::Info => tracing::info!(code, epoch, remedy, "{text}"),
@@ -130,6 +144,37 @@ impl Recorder {
         }
         if why.severity > Severity::Info {
             self.warnings.insert(code.to_owned(), why.clone());
+        }
+    }
+
+    /// From the peer's last sign of life (or its word that its gate is closed) to the end of a takeover nobody has
+    /// served: the story of the takeover is told with that.
+    fn with_outage(&mut self, entry: Entry, code: Code, now: Instant) -> Entry {
+        let milliseconds = |since: Instant| (now.since(since).as_secs_f64() * 1e5).round() / 100.0;
+        match code {
+            Code::PeerSilent => {
+                self.unserved_since = self.heard_at;
+                match self.heard_at {
+                    Some(heard) => entry.with("silent_ms", milliseconds(heard)),
+                    None => entry,
+                }
+            }
+            Code::PeerReleased => {
+                self.unserved_since = Some(now);
+                entry
+            }
+            Code::BidCalledOff => {
+                self.unserved_since = None;
+                entry
+            }
+            Code::TakeoverDone => {
+                self.client_outage_ms = self.unserved_since.take().map(milliseconds);
+                match self.client_outage_ms {
+                    Some(outage) => entry.with("client_outage_ms", outage),
+                    None => entry,
+                }
+            }
+            _ => entry,
         }
     }
 }

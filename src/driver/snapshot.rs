@@ -271,7 +271,7 @@ impl Publisher {
             adverts_rejected: vrrp.rejected().map(|(reason, count)| (reason.to_owned(), count)).collect(),
             takeovers: recorder.takeovers.clone(),
             takeover_ms: recorder.takeover_ms,
-            client_outage_ms: None,
+            client_outage_ms: recorder.client_outage_ms,
             loop_stall_max_ms: self.stall_max.as_secs_f64() * 1e3,
             heartbeat_age_ms: ages,
             config_hash: self.config.hash,

@@ -59,12 +59,20 @@ pub fn read_first(path: &Path, forerunner: &Path) -> ModeReading {
 /// Reads the file. What is no plain mode word, a missing file too, reads as maintenance with what is wrong
 /// with it; `being WORD` reads as WORD, interrupted.
 pub fn read(path: &Path) -> ModeReading {
-    let reading = |mode, problem: Option<String>, interrupted| {
-        let note = read_note(path).filter(|note| note.mode == word(mode));
+    // A note that cannot be read says nothing; the word counts.
+    let note = fs::read(note_path(path)).unwrap_or_default();
+    judge(read_short(path), &note, path)
+}
+
+/// What a file with this text, and this note beside it, says.
+pub fn judge(text: io::Result<String>, note: &[u8], path: &Path) -> ModeReading {
+    let reading = |mode: Mode, problem: Option<String>, interrupted| {
+        let note: Option<Note> = serde_json::from_slice(note).ok();
+        let note = note.filter(|note| note.mode == mode.word());
         let note = note.unwrap_or_else(|| Note { actor: "a hand".into(), ..Note::default() });
         ModeReading { mode, problem, interrupted, actor: note.actor, reason: note.reason }
     };
-    let text = match read_short(path) {
+    let text = match text {
         Ok(text) => text,
         Err(error) => {
             let problem = format!("mode file {}: {error}", path.display());
@@ -87,10 +95,6 @@ pub fn read(path: &Path) -> ModeReading {
     }
 }
 
-fn word(mode: Mode) -> &'static str {
-    mode.word()
-}
-
 fn read_short(path: &Path) -> io::Result<String> {
     let length = fs::metadata(path)?.len();
     if length > LONGEST {
@@ -104,10 +108,6 @@ fn note_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".by");
     PathBuf::from(name)
-}
-
-fn read_note(path: &Path) -> Option<Note> {
-    serde_json::from_slice(&fs::read(note_path(path)).ok()?).ok()
 }
 
 /// Writes the mode: `being WORD`, the note, then `WORD`; each by temp file, fsync, rename, fsync of the folder.

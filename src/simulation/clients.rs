@@ -1,7 +1,7 @@
 //! Clients that write unique ids through whoever answers for the virtual address, and remember what was
 //! acknowledged.
 
-use super::database::{Content, Frozen};
+use super::database::{Content, Frozen, Health};
 use super::pace::Pace;
 use super::plan::Protocol;
 use super::world::{Happening, World};
@@ -25,6 +25,18 @@ impl Clients {
     pub fn silent_for(&self, now: u64) -> u64 {
         now - self.last_at
     }
+}
+
+/// What a client hears when it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Acknowledged,
+    /// The server is read-only.
+    Refused,
+    /// Not yet.
+    Nothing,
+    /// Nobody listens.
+    Nobody,
 }
 
 impl World {
@@ -63,14 +75,29 @@ impl World {
         let server = &mut self.hosts[host].server;
         self.clients.next += 1;
         let id = self.clients.next;
-        if server.frozen == Frozen::Stage {
-            server.waiting.push(id);
-        } else if lost {
+        if lost && server.frozen != Frozen::Stage {
             // The answer did not: nobody was promised anything.
             server.commit(Content::Data(id));
             self.committed(host);
         } else {
-            self.commit_write(host, id);
+            self.write(host, id);
+        }
+    }
+
+    /// One write to the server of `host`, and what its client hears at once.
+    pub fn write(&mut self, host: usize, id: u32) -> Heard {
+        let server = &mut self.hosts[host].server;
+        match server.health {
+            Health::Dead => Heard::Nobody,
+            Health::Up if server.read_only => Heard::Refused,
+            Health::Up if server.frozen != Frozen::Stage => {
+                self.commit_write(host, id);
+                Heard::Acknowledged
+            }
+            Health::Up | Health::Hung => {
+                server.waiting.push(id);
+                Heard::Nothing
+            }
         }
     }
 

@@ -243,7 +243,7 @@ impl World {
             What::GateCrash => self.gate_start(host),
             What::ServerKill => self.server_start(host),
             What::ServerHang if self.hosts[host].server.health == Health::Hung => {
-                self.hosts[host].server.health = Health::Up;
+                self.server_wakes(host);
             }
             What::LongWrite => self.hosts[host].server.long_write = None,
             What::Maintenance | What::Standalone => self.set_mode(host, Mode::Ap),

@@ -242,6 +242,15 @@ impl World {
         }
     }
 
+    /// A server that hung goes on with what it was doing.
+    pub fn server_wakes(&mut self, host: usize) {
+        let server = &mut self.hosts[host].server;
+        server.health = super::database::Health::Up;
+        if server.frozen == super::database::Frozen::No {
+            self.stage_ended(host);
+        }
+    }
+
     pub fn daemon_pause(&mut self, host: usize) {
         if let Some(daemon) = &mut self.hosts[host].daemon {
             daemon.paused = true;

@@ -20,6 +20,7 @@ mod pace;
 mod plan;
 mod predict;
 mod random;
+pub mod script;
 mod settings;
 mod sleep;
 mod steps;

@@ -28,18 +28,25 @@ pub enum SlotError {
 /// One slot's bytes. `serial` tells the newer of two.
 pub fn encode(facts: &DurableFacts, serial: u64) -> [u8; SLOT] {
     let json = serde_json::to_vec(facts).expect("facts have string keys only");
-    assert!(HEADER + json.len() + 32 <= SLOT, "the facts are far shorter than a slot");
+    seal(&json, serial).expect("the facts are far shorter than a slot")
+}
+
+/// A slot with this content; `None` if it is too long for one.
+pub fn seal(json: &[u8], serial: u64) -> Option<[u8; SLOT]> {
+    if HEADER + json.len() + 32 > SLOT {
+        return None;
+    }
     let mut slot = [0; SLOT];
     slot[..8].copy_from_slice(MAGIC);
     slot[8..10].copy_from_slice(&VERSION.to_be_bytes());
     let length = u16::try_from(json.len()).expect("shorter than a slot");
     slot[10..12].copy_from_slice(&length.to_be_bytes());
     slot[12..20].copy_from_slice(&serial.to_be_bytes());
-    slot[HEADER..HEADER + json.len()].copy_from_slice(&json);
+    slot[HEADER..HEADER + json.len()].copy_from_slice(json);
     let end = HEADER + json.len();
     let digest = ring::digest::digest(&ring::digest::SHA256, &slot[..end]);
     slot[end..end + 32].copy_from_slice(digest.as_ref());
-    slot
+    Some(slot)
 }
 
 /// The facts and the serial number of one slot.

@@ -156,10 +156,11 @@ fn a_full_disk_is_reported_holds_nobody_up_and_is_survived() {
         }
         journal.record(decision(2, 1, "eligible", "during"));
         assert!(begun.elapsed() < Duration::from_secs(1), "recording waited {:?}", begun.elapsed());
-        until("the full disk is reported", &journal, |journal| journal.health().problem.is_some()).await;
+        // A slow machine may first report that the disk takes long.
+        let full = |problem: String| problem.contains("full") && problem.contains("journal.db");
+        until("the full disk is reported", &journal, |journal| journal.health().problem.is_some_and(full))
+            .await;
         assert!(!journal.flush(Duration::from_millis(300)).await, "nothing can be on disk");
-        let problem = journal.health().problem.unwrap();
-        assert!(problem.contains("full") && problem.contains("journal.db"), "{problem}");
         // What waits in memory can be read all the same.
         let history = journal.history(&HistoryQuery::default()).await;
         assert_eq!(history.entries.last().unwrap().code, "eligible");

@@ -202,12 +202,17 @@ impl Server {
         panic!("no connection: {}", self.error_log())
     }
 
+    /// How another account connects, through the socket.
+    pub fn client_options(&self, user: &str, password: &str) -> mysql_async::Opts {
+        let endpoint = MariaDbEndpoint::Socket(self.socket());
+        let password = password.to_owned().into();
+        endpoint_options(&endpoint, user, Some(&password)).into()
+    }
+
     /// A connection as another account, through the socket.
     pub async fn session(&self, user: &str, password: &str) -> Session {
         let until = tokio::time::Instant::now() + Duration::from_secs(5);
-        let endpoint = MariaDbEndpoint::Socket(self.socket());
-        let password = password.to_owned().into();
-        Session::open(endpoint_options(&endpoint, user, Some(&password)).into(), until).await.unwrap()
+        Session::open(self.client_options(user, password), until).await.unwrap()
     }
 
     /// Runs statements as root, each on a connection of its own with the others of the same call.

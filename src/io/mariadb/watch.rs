@@ -14,8 +14,15 @@ use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
+/// Between looks while failures are being counted: a server that is away is known as soon as the checks allow.
+const RECOUNT: Duration = Duration::from_millis(100);
+/// Between looks after the parked connection has ended. A dying server closes its sockets one after the other: for a
+/// moment somebody still seems to listen.
+const DYING: Duration = Duration::from_millis(10);
+/// How long it is looked at as dying.
+const DYING_FOR: Duration = Duration::from_secs(1);
 /// Between attempts to park a connection while the server is away.
 const PARK_PAUSE: Duration = Duration::from_millis(50);
 /// Longest that a parked connection's opening may take.
@@ -30,9 +37,9 @@ enum Parked {
 }
 
 impl Database {
-    /// Watches until `reports` is closed: one report for each `interval`, one as soon as the server has
-    /// died, one as soon as it is back. A server that does not answer within `limit` is unreachable, not
-    /// dead. While `heartbeat` names an activity, its rows are written every `heartbeat_every`.
+    /// Watches until `reports` is closed: one report for each `interval` (sooner while the server does not answer),
+    /// one as soon as the server has died, one as soon as it is back. A server that does not answer within `limit` is
+    /// unreachable, not dead. While `heartbeat` names an activity, its rows are written every `heartbeat_every`.
     pub async fn watch(
         self: Arc<Self>,
         every: Duration,
@@ -52,14 +59,23 @@ impl Database {
         let mut looks = Looks::default();
         let mut ticks = interval(every.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut again: Option<Instant> = None;
+        let mut dying_until = Instant::now();
         loop {
             let ended = tokio::select! {
                 biased;
                 news = parked.recv() => matches!(news, Some(Parked::Ended)),
                 _ = ticks.tick() => false,
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => false,
                 () = reports.closed() => return,
             };
             let report = self.report(&mut looks, &pulse, limit, ended).await;
+            let now = Instant::now();
+            if ended {
+                dying_until = now + DYING_FOR;
+            }
+            let pause = if now < dying_until { DYING } else { RECOUNT };
+            again = (!report.reachable && !report.dead).then(|| now + pause);
             if reports.send(report).await.is_err() {
                 return;
             }
