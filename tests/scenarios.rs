@@ -156,6 +156,9 @@ fn obey(world: &mut World, words: &[&str]) -> Option<()> {
             world.hosts[host(one)].troubles.insert((*name).to_owned(), Trouble::Takes(duration(time)));
         }
         ["server", act, one] => obey_server(world, act, host(one))?,
+        ["daemon", "was", "away", time, "on", one] => {
+            world.deliver(host(one), Event::Resumed { gap: duration(time) });
+        }
         ["daemon", act, one] => obey_daemon(world, act, host(one))?,
         [one @ ("db1" | "db2"), verb @ ..] => {
             let command = command(verb)?;

@@ -135,14 +135,18 @@ mod tests {
             keeper.acknowledged(&acknowledge, InstanceId(9), epoch, now),
             Some(Instant::from_millis(1_350))
         );
-        let other_run = Acknowledge { instance: InstanceId(8), ..acknowledge };
+        // Each of these would move the end, were it believed.
+        let longer = Acknowledge { sent: now, ..acknowledge };
+        let other_run = Acknowledge { instance: InstanceId(8), ..longer };
         assert_eq!(keeper.acknowledged(&other_run, InstanceId(9), epoch, now), None);
-        let other_epoch = Acknowledge { epoch: epoch.next_for(epoch.node), ..acknowledge };
+        let other_epoch = Acknowledge { epoch: epoch.next_for(epoch.node), ..longer };
         assert_eq!(keeper.acknowledged(&other_epoch, InstanceId(9), epoch, now), None);
-        let never_sent = Acknowledge { sequence: 8, ..acknowledge };
+        let never_sent = Acknowledge { sequence: 8, ..longer };
         assert_eq!(keeper.acknowledged(&never_sent, InstanceId(9), epoch, now), None);
         let from_the_future = Acknowledge { sent: Instant::from_millis(1_300), ..acknowledge };
         assert_eq!(keeper.acknowledged(&from_the_future, InstanceId(9), epoch, now), None);
+        let end = keeper.acknowledged(&longer, InstanceId(9), epoch, now);
+        assert_eq!(end, Some(Instant::from_millis(1_550)), "at once is not too early");
     }
 
     #[test]
