@@ -13,6 +13,8 @@ prefix ?= /usr
 sbindir ?= $(prefix)/sbin
 bindir ?= $(prefix)/bin
 unitdir ?= $(prefix)/lib/systemd/system
+docdir ?= $(prefix)/share/doc/apd
+PROGRAMS ?= $(TARGET)/release
 
 LAB := $(TARGET)/release/apd-lab
 RUNS ?= 5
@@ -23,7 +25,8 @@ SAMPLE_SEED ?= 1
 # How long the simulator runs seeds in `make test`; 2,000 run in any case.
 export APD_SIMULATION_SECONDS ?= 60
 
-.PHONY: all build tools demo test fmt-check clippy doc unit bench soak fuzz mutants clean-lab install
+.PHONY: all build tools tree demo test fmt-check clippy doc unit compose-test compose-context bench soak fuzz mutants
+.PHONY: clean-lab install install-built uninstall
 
 all: build
 
@@ -32,6 +35,10 @@ build:
 
 tools:
 	@lab/fetch-tools $(TOOLS)
+
+# A small Debian with systemd and MariaDB below target/systemd: what the machines of some tests boot.
+tree:
+	@lab/systemd/make-tree $(TARGET)/systemd
 
 # Two nodes with real MariaDB servers in namespaces: the active is powered off under a writer, returns, rejoins.
 demo: tools build
@@ -50,13 +57,21 @@ doc:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --locked --no-deps --document-private-items
 
 # The examples in the documentation first, so that the closing lines are those of the test runner.
-unit: tools
+unit: tools tree
 	$(CARGO) test --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  echo "$(CARGO) nextest run"; $(CARGO) nextest run --locked --no-fail-fast; \
 	else \
 	  echo "$(CARGO) test"; $(CARGO) test --locked --no-fail-fast --bins --lib --tests -- --test-threads=1; \
 	fi
+
+# The pair in containers, killed on one side. Needs a Docker Engine and docker compose; not a part of `make test`.
+compose-test: build
+	lab/compose/test $(PROGRAMS)
+
+# What docker-compose.yml builds its image from.
+compose-context: build
+	lab/compose/context $(PROGRAMS)
 
 # Each fault RUNS times with apd and with the three keepalived set-ups; writes the table into docs/performance.md.
 bench: tools build
@@ -83,10 +98,24 @@ clean-lab:
 	@if [ -x $(LAB) ]; then $(LAB) clean; fi
 	@if [ -x $(TARGET)/debug/apd-lab ]; then $(TARGET)/debug/apd-lab clean; fi
 
-install: build
-	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(bindir)
-	install -m 0755 $(TARGET)/release/apd $(DESTDIR)$(sbindir)/apd
+install: build install-built
+
+# Puts what is built into place; enables, starts and reloads nothing (docs/operating.md says what comes then).
+install-built:
+	install -D -m 0755 $(PROGRAMS)/apd $(DESTDIR)$(sbindir)/apd
 	ln -sf apd $(DESTDIR)$(sbindir)/apd-gate
-	install -m 0755 $(TARGET)/release/apctl $(DESTDIR)$(bindir)/apctl
-	@if compgen -G 'systemd/*.service' >/dev/null; then \
-	  install -d $(DESTDIR)$(unitdir); install -m 0644 systemd/*.service $(DESTDIR)$(unitdir)/; fi
+	install -D -m 0755 $(PROGRAMS)/apctl $(DESTDIR)$(bindir)/apctl
+	install -D -m 0644 -t $(DESTDIR)$(unitdir) $(wildcard systemd/*.service)
+	install -D -m 0644 systemd/apd.sysusers $(DESTDIR)$(prefix)/lib/sysusers.d/apd.conf
+	install -D -m 0644 systemd/apd.tmpfiles $(DESTDIR)$(prefix)/lib/tmpfiles.d/apd.conf
+	install -D -m 0644 systemd/apd.catalog $(DESTDIR)$(prefix)/lib/systemd/catalog/apd.catalog
+	install -D -m 0644 systemd/apd.rules $(DESTDIR)$(prefix)/share/polkit-1/rules.d/60-apd.rules
+	install -D -m 0644 -t $(DESTDIR)$(docdir) README.md docs/*.md
+
+# The configuration, the state folder and the user stay.
+uninstall:
+	rm -f $(DESTDIR)$(sbindir)/apd $(DESTDIR)$(sbindir)/apd-gate $(DESTDIR)$(bindir)/apctl
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(wildcard systemd/*.service)))
+	rm -f $(DESTDIR)$(prefix)/lib/sysusers.d/apd.conf $(DESTDIR)$(prefix)/lib/tmpfiles.d/apd.conf
+	rm -f $(DESTDIR)$(prefix)/lib/systemd/catalog/apd.catalog $(DESTDIR)$(prefix)/share/polkit-1/rules.d/60-apd.rules
+	rm -rf $(DESTDIR)$(docdir)

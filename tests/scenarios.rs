@@ -187,6 +187,7 @@ fn obey_server(world: &mut World, act: &str, host: usize) -> Option<()> {
 fn obey_daemon(world: &mut World, act: &str, host: usize) -> Option<()> {
     match act {
         "stops" => world.deliver(host, Event::Stop),
+        "restarts" => world.deliver(host, Event::Restart),
         "dies" => world.kill_daemon(host),
         "starts" => world.start_daemon(host),
         _ => return None,

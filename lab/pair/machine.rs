@@ -36,6 +36,8 @@ pub struct Machine {
     tools: Tools,
     /// The `unshare` that made it; its standard input is the machine's life line.
     holder: Option<Child>,
+    /// With a real systemd inside: the plain machine that it runs in, and ends with.
+    pub(super) beneath: Option<Box<Machine>>,
 }
 
 /// A process inside a machine.
@@ -79,12 +81,29 @@ impl Machine {
             let status = holder.wait()?;
             bail!("machine {} did not start ({status}); is this root with CAP_SYS_ADMIN?", blueprint.name);
         };
-        Ok(Self { name: blueprint.name.to_owned(), process, tools: tools.clone(), holder: Some(holder) })
+        Ok(Self {
+            name: blueprint.name.to_owned(),
+            process,
+            tools: tools.clone(),
+            holder: Some(holder),
+            beneath: None,
+        })
     }
 
     /// A machine that another process powered on.
     pub fn attach(tools: &Tools, name: &str, process: i32) -> Self {
-        Self { name: name.to_owned(), process, tools: tools.clone(), holder: None }
+        Self { name: name.to_owned(), process, tools: tools.clone(), holder: None, beneath: None }
+    }
+
+    /// Whether systemd is its process 1.
+    pub fn has_systemd(&self) -> bool {
+        self.beneath.is_some()
+    }
+
+    /// The path inside the machine of one program of this build.
+    pub fn program(&self, tools: &Tools, name: &str) -> String {
+        // Where `make install` put them, or where they were built.
+        if self.has_systemd() { name.to_owned() } else { tools.program(name).display().to_string() }
     }
 
     /// A command that runs inside the machine, in all its namespaces.
@@ -188,6 +207,11 @@ impl Machine {
     /// Kills process 1, and so everything in the machine, and waits until the kernel has cleared it away.
     pub fn power_off(&mut self) {
         let processes = self.processes();
+        if let Some(mut beneath) = self.beneath.take() {
+            // Its process 1 takes this one along.
+            beneath.power_off();
+            return await_end(&processes);
+        }
         if let Some(holder) = &mut self.holder {
             // First, or it would complain about the death of its child.
             let _already_gone = holder.kill();
@@ -197,20 +221,29 @@ impl Machine {
         if let Some(mut holder) = self.holder.take() {
             let _status = holder.wait();
         }
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline
-            && (self.is_on()
-                || processes.iter().any(|process| kill(Pid::from_raw(process.number), None).is_ok()))
-        {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let mut all = processes;
+        all.push(Process { number: self.process, command: String::new() });
+        await_end(&all);
     }
 
     /// Leaves the machine on when this value is dropped.
     pub fn leave(&mut self) {
+        if let Some(beneath) = &mut self.beneath {
+            beneath.leave();
+        }
         if let Some(holder) = self.holder.take() {
             std::mem::forget(holder);
         }
+    }
+}
+
+/// Waits until the kernel has cleared these processes away, for ten seconds at most.
+fn await_end(processes: &[Process]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline
+        && processes.iter().any(|process| kill(Pid::from_raw(process.number), None).is_ok())
+    {
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -222,7 +255,7 @@ pub fn lives(process: i32) -> bool {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if self.holder.is_some() {
+        if self.holder.is_some() || self.beneath.is_some() {
             self.power_off();
         }
     }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "the tool and each test program use different parts of it")]
 
+pub mod boot;
 pub mod fault;
 pub mod machine;
 pub mod network;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use boot::Image;
 use machine::{Blueprint, Machine};
 use network::{Switch, VIRTUAL, hardware_address};
 use record::Attempt;
@@ -61,12 +63,14 @@ pub struct Plan {
     pub persist: bool,
     /// The configuration of `apd`, if it is not the set-up's own.
     pub configuration: Option<String>,
+    /// Whether the nodes boot a real systemd, with the units of this source installed.
+    pub systemd: bool,
 }
 
 impl Plan {
     /// A pair with a name of its own that ends with this process.
     pub fn new(setup: Setup) -> Self {
-        Self { setup, name: Pair::unique_name(), persist: false, configuration: None }
+        Self { setup, name: Pair::unique_name(), persist: false, configuration: None, systemd: false }
     }
 }
 
@@ -86,6 +90,7 @@ pub struct Pair {
     pub switch: Switch,
     clients: Vec<Machine>,
     persist: bool,
+    systemd: Option<Image>,
 }
 
 impl Pair {
@@ -97,7 +102,7 @@ impl Pair {
 
     /// Builds machines and cables, nothing runs on them yet.
     pub fn build(tools: &Tools, plan: &Plan) -> Result<Self> {
-        let Plan { setup, name, persist, configuration } = plan;
+        let Plan { setup, name, persist, configuration, systemd } = plan;
         let (setup, persist) = (*setup, *persist);
         tools.require(&["mariadbd", "mariadb", "mariadb-install-db", "nft", "ip", "nsenter", "unshare"])?;
         sweep::stale();
@@ -126,15 +131,23 @@ impl Pair {
             switch,
             clients,
             persist,
+            systemd: None,
             folder,
         };
+        if *systemd {
+            pair.systemd = Some(Image::make(tools, &pair.folder)?);
+        }
         pair.pin_clients()?;
         for index in 0..2 {
             let disk = pair.nodes[index].disk.clone();
-            let extra = setup.server_extra(tools, index)?;
-            server::install(tools, &disk, setup.template(), index as u8 + 1, extra.as_deref())?;
-            setup.install(tools, &disk, index, configuration.as_deref())?;
             fs::create_dir_all(disk.join("log"))?;
+            if *systemd {
+                boot::install(&disk, index, configuration.clone().unwrap_or_else(|| setup.configuration()))?;
+            } else {
+                let extra = setup.server_extra(tools, index)?;
+                server::install(tools, &disk, setup.template(), index as u8 + 1, extra.as_deref())?;
+                setup.install(tools, &disk, index, configuration.as_deref())?;
+            }
             pair.plug_in(index)?;
         }
         pair.write_state()?;
@@ -156,20 +169,30 @@ impl Pair {
 
     /// Everything before the daemons: servers, accounts and replication, the APIs.
     pub fn prepare(&self) -> Result<()> {
+        if self.systemd.is_some() {
+            self.nodes.iter().try_for_each(|node| boot::wait_booted(node.machine()?).map(|_| ()))?;
+        }
         self.start_servers()?;
         let machines = [self.nodes[0].machine()?, self.nodes[1].machine()?];
-        let disks = [self.nodes[0].disk.as_path(), self.nodes[1].disk.as_path()];
-        self.setup.bootstrap(&self.tools, [(machines[0], disks[0]), (machines[1], disks[1])])?;
+        self.setup.bootstrap(&self.tools, machines)?;
         self.start_apis()
     }
 
-    /// Powers a node's machine on and plugs its cable in; nothing is started on it.
+    /// Powers a node's machine on and plugs its cable in; nothing is started on it, except by its own systemd.
     fn plug_in(&mut self, index: usize) -> Result<()> {
+        self.power_on_without_cable(index)?;
+        self.switch.plug(self.nodes[index].machine()?, index as u8 + 1)
+    }
+
+    /// Powers a node's machine on; it has no interface until [`Switch::plug`].
+    pub fn power_on_without_cable(&mut self, index: usize) -> Result<()> {
         let (name, disk) = (self.nodes[index].name, self.nodes[index].disk.clone());
         let blueprint =
             Blueprint { name, pair: &self.name, disk: Some(disk), persist: self.persist, remove: None };
-        let machine = Machine::power_on(&self.tools, &blueprint)?;
-        self.switch.plug(&machine, index as u8 + 1)?;
+        let machine = match &self.systemd {
+            Some(image) => image.boot(&self.tools, blueprint)?,
+            None => Machine::power_on(&self.tools, &blueprint)?,
+        };
         self.nodes[index].machine = Some(machine);
         Ok(())
     }
@@ -190,6 +213,9 @@ impl Pair {
     /// Starts a node's API.
     pub fn start_api(&self, index: usize) -> Result<()> {
         let node = &self.nodes[index];
+        if node.machine()?.has_systemd() {
+            return node.machine()?.shell("systemctl enable --now api 2>&1").map(|_| ());
+        }
         let program = self.tools.program("apd-lab").display().to_string();
         node.machine()?.start(
             &node.disk.join("log/api.log"),
@@ -234,6 +260,9 @@ impl Pair {
     /// Powers a node on again and starts what starts at boot: the server, the API, the daemon.
     pub fn power_on(&mut self, index: usize) -> Result<()> {
         self.plug_in(index)?;
+        if self.systemd.is_some() {
+            return Ok(());
+        }
         self.start_server(index)?;
         self.start_api(index)?;
         self.wait_api(index)?;
@@ -382,7 +411,15 @@ impl Pair {
     pub fn logs(&self) -> String {
         let mut text = String::new();
         for node in &self.nodes {
-            for log in ["apd.log", "keepalived.log", "notify.log", "api.log", "mysqld.out"] {
+            if let Some(machine) = node.machine.as_ref().filter(|machine| machine.has_systemd()) {
+                let line = "journalctl -o short-precise --no-hostname -n 60 --no-pager 2>&1";
+                text.push_str(&format!(
+                    "--- {} journal\n{}\n",
+                    node.name,
+                    machine.shell(line).unwrap_or_default()
+                ));
+            }
+            for log in ["boot.log", "apd.log", "keepalived.log", "notify.log", "api.log", "mysqld.out"] {
                 let Ok(lines) = fs::read_to_string(node.disk.join("log").join(log)) else { continue };
                 let tail: Vec<&str> = lines.lines().rev().take(25).collect();
                 text.push_str(&format!("--- {} {log}\n", node.name));
@@ -441,6 +478,7 @@ impl Drop for Pair {
         }
         self.clients.clear();
         self.switch.machine.power_off();
+        boot::remove_groups(&self.name);
         // Left over it would be swept by the next pair.
         let _removed = fs::remove_dir_all(&self.folder);
     }

@@ -32,8 +32,8 @@ CREATE USER lab@localhost IDENTIFIED BY 'lab';
 GRANT SELECT ON appdb.* TO lab@localhost;
 ";
 
-/// The part of `my.cnf` that every set-up shares. `skip_name_resolve` keeps a dead resolver out of the figures.
-const COMMON: &str = "\
+/// The part of `my.cnf` that a plain machine needs: nothing there is the distribution's own.
+const PLACES: &str = "\
 [client]
 socket = /run/mysqld/mysqld.sock
 [mysqld]
@@ -43,6 +43,10 @@ socket = /run/mysqld/mysqld.sock
 pid_file = /run/mysqld/mysqld.pid
 log_error = /var/log/mysqld.log
 tmpdir = /var/tmp
+";
+
+/// The part that every set-up shares. `skip_name_resolve` keeps a dead resolver out of the figures.
+const COMMON: &str = "\
 bind_address = 0.0.0.0
 skip_name_resolve = 1
 log_bin = binlog
@@ -158,14 +162,22 @@ pub fn install(
     }
     let folder = disk.join("etc/mysql");
     fs::create_dir_all(&folder)?;
-    let text = format!("{COMMON}server_id = {server_id}\n{}\n", extra.unwrap_or(MANAGED));
+    let text = format!("{PLACES}{COMMON}server_id = {server_id}\n{}\n", extra.unwrap_or(MANAGED));
     // The distribution's own my.cnf is a link into /etc/alternatives: the node's file stands in front of it.
     fs::write(folder.join("my.cnf"), text)?;
     Ok(())
 }
 
+/// What stands in `mariadb.conf.d` of a node with the distribution's own server.
+pub fn drop_in(server_id: u8) -> String {
+    format!("[mysqld]\n{COMMON}{MANAGED}server_id = {server_id}\n")
+}
+
 /// Starts the server of a node; `wait_ready` tells when it answers.
 pub fn start(node: &Machine, disk: &Path) -> Result<()> {
+    if node.has_systemd() {
+        return node.shell("systemctl start mariadb").map(|_| ());
+    }
     node.start(&disk.join("log/mysqld.out"), "mariadbd", &["--defaults-file=/etc/mysql/my.cnf"])
 }
 

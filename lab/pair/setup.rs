@@ -111,12 +111,12 @@ impl Setup {
     }
 
     /// Accounts, schema and replication between two servers that run; before the API and the daemons.
-    pub fn bootstrap(self, tools: &Tools, nodes: [(&Machine, &Path); 2]) -> Result<()> {
-        let [(first, first_disk), (second, second_disk)] = nodes;
+    pub fn bootstrap(self, tools: &Tools, nodes: [&Machine; 2]) -> Result<()> {
+        let [first, second] = nodes;
         match self {
             Self::ApdDefault | Self::ApdLanFast => {
                 apctl(tools, first, &["bootstrap", "--yes"]).context("on the first node")?;
-                copy_passwords(first_disk, second_disk)?;
+                copy_passwords(first, second)?;
                 apctl(tools, second, &["bootstrap", "--yes"]).context("on the second node")?;
                 server::create_application(first)?;
                 server::create_application(second)
@@ -132,6 +132,9 @@ impl Setup {
     pub fn start_daemon(self, tools: &Tools, node: &Machine, disk: &Path) -> Result<()> {
         match self {
             Self::ApdDefault | Self::ApdLanFast => {
+                if node.has_systemd() {
+                    return node.shell("systemctl enable --now apd-gate apd 2>&1").map(|_| ());
+                }
                 let program = tools.program("apd").display().to_string();
                 node.start(&disk.join("log/apd.log"), &program, &["--config", "/etc/apd/apd.toml"])
             }
@@ -224,14 +227,12 @@ impl FromStr for Setup {
 
 /// Runs `apctl` on a node; a failure carries what it wrote.
 pub fn apctl(tools: &Tools, node: &Machine, arguments: &[&str]) -> Result<String> {
-    let program = tools.program("apctl").display().to_string();
-    run(node.enter(&program).args(arguments))
+    run(node.enter(&node.program(tools, "apctl")).args(arguments))
 }
 
 /// Runs `apctl` on a node whatever its exit code, which is returned with what it wrote on both outputs.
 pub fn apctl_code(tools: &Tools, node: &Machine, arguments: &[&str]) -> Result<(i32, String)> {
-    let program = tools.program("apctl").display().to_string();
-    let output = output(node.enter(&program).args(arguments))?;
+    let output = output(node.enter(&node.program(tools, "apctl")).args(arguments))?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned()))
 }
@@ -261,11 +262,11 @@ fn follow(address: &str) -> String {
 }
 
 /// The second node gets the password files that `apctl bootstrap` generated on the first.
-fn copy_passwords(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from.join("etc/apd"))? {
-        let entry = entry?;
-        if entry.path().extension().is_some_and(|extension| extension == "password") {
-            run(std::process::Command::new("cp").arg("-a").arg(entry.path()).arg(to.join("etc/apd")))?;
+fn copy_passwords(from: &Machine, to: &Machine) -> Result<()> {
+    for entry in fs::read_dir(from.path("/etc/apd"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "password") {
+            run(std::process::Command::new("cp").arg("-a").arg(path).arg(to.path("/etc/apd")))?;
         }
     }
     Ok(())

@@ -8,6 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::boot;
+
 /// Data folders lie in memory: a shared disk stalls for hundreds of milliseconds and would be what is measured.
 const MEMORY: &str = "/dev/shm";
 const PREFIX: &str = "apd-lab-";
@@ -79,6 +81,7 @@ pub fn down(name: &str) -> Result<()> {
             kill(Pid::from_raw(process), Signal::SIGKILL).with_context(|| format!("cannot end {process}"))?;
         }
     }
+    boot::remove_groups(name);
     for _ in 0..40 {
         match fs::remove_dir_all(&folder) {
             Ok(()) => return Ok(()),

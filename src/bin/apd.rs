@@ -1,14 +1,18 @@
 //! `apd`: the daemon. Under the name `apd-gate` the same binary is the gate process.
 
 use anyhow::Context;
-use apd::config::{self, Loaded, Sources};
+use apd::config::{self, ConfigErrors, Loaded, Sources};
 use apd::driver;
+use apd::io::notify;
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Exit code for a configuration that is not valid (INTERFACE.md, section 2).
 const CONFIGURATION_INVALID: u8 = 3;
+/// While the network comes up, what is missing is looked for this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Database-aware active/standby orchestrator for two hosts, each with a MariaDB server.
 #[derive(Debug, Parser)]
@@ -24,7 +28,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let loaded = match config::load(&Sources::from_host(&arguments.config)) {
+    let loaded = match load(&arguments) {
         Ok(loaded) => loaded,
         Err(errors) => {
             eprintln!("{errors}");
@@ -49,6 +53,28 @@ fn main() -> ExitCode {
             eprintln!("{}: {error:#}", if is_gate { "apd-gate" } else { "apd" });
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Reads the configuration. A service manager starts this beside the network: what only the host still lacks, its
+/// own address above all, is then waited for, so that no unit needs a delay.
+fn load(arguments: &Arguments) -> Result<Loaded, ConfigErrors> {
+    let supervised = std::env::var_os("NOTIFY_SOCKET").is_some() && !arguments.check;
+    loop {
+        let sources = Sources::from_host(&arguments.config);
+        let result = config::load(&sources);
+        let lacks = match &result {
+            Ok(loaded) if sources.holder(loaded.config.me.address).is_some() => return result,
+            Ok(loaded) => format!("no interface holds {}", loaded.config.me.address),
+            Err(errors) if errors.may_pass() => errors.problems[0].what.clone(),
+            Err(_) => return result,
+        };
+        if !supervised {
+            return result;
+        }
+        notify::status(&format!("waits for the network: {lacks}"));
+        notify::extend_timeout(10 * LOOK_AGAIN);
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 

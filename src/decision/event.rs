@@ -68,6 +68,8 @@ pub enum Event {
     },
     /// The daemon was told to stop (SIGTERM, SIGINT).
     Stop,
+    /// The daemon was told to stop, and the service manager starts it again at once.
+    Restart,
     /// The loop itself did not run for `gap` (the host or the process was paused).
     Resumed {
         /// How long.

@@ -221,6 +221,7 @@ impl Node {
             Event::ModeFile(reading) => self.on_mode_file(reading),
             Event::Command { id, command, actor } => self.on_command(id, command, &actor),
             Event::Stop => self.on_stop(),
+            Event::Restart => self.on_restart(),
             Event::Resumed { gap } => self.on_resumed(gap),
             Event::Deadline => {}
         }
@@ -405,6 +406,14 @@ impl Node {
         if matches!(self.phase, Phase::Active(_) | Phase::TakingOver(_) | Phase::HandingOver(_)) {
             self.step_down(super::phase::Cause::Paused, text);
         }
+    }
+
+    /// A restart hands nothing over: the lease bridges it. Whoever wants a fence at every stop gets one here too.
+    fn on_restart(&mut self) {
+        if self.stopping.is_none() && self.settings.on_stop == OnStop::Handover {
+            self.settings.on_stop = OnStop::Keep;
+        }
+        self.on_stop();
     }
 
     fn on_stop(&mut self) {

@@ -9,6 +9,7 @@ use crate::decision::time::Instant;
 use crate::decision::words::{Epoch, NodeId};
 use crate::io::journal::JournalHandle;
 use crate::io::mariadb::Database;
+use crate::io::{notify, service_manager};
 use crate::wire::advert::{Advertisement, Version};
 use crate::wire::peer::{Hello, Purpose};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +61,17 @@ impl Effects {
     /// A step ended.
     pub fn step_ended(&mut self, ticket: Ticket) {
         self.modes.remove(&ticket);
+    }
+
+    /// SIGTERM came. Whether that is a stop or a restart is asked off the loop; the answer is an event.
+    pub fn ask_whether_to_restart(&self) {
+        let events = self.events.clone();
+        self.work.spawn(async move {
+            let restart = service_manager::restart_is_queued().await;
+            notify::stopping(if restart { "stopping for a restart" } else { "stopping" });
+            // The loop is gone only when it has nothing left to stop.
+            let _ = events.send(if restart { Event::Restart } else { Event::Stop });
+        });
     }
 
     /// Serves the peer's request for bulk data, off the loop.

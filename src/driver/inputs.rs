@@ -35,6 +35,8 @@ pub enum Input {
     Claimed(String),
     /// An advertisement was refused; the peer's own refusals are a misconfiguration.
     Rejected(String),
+    /// SIGTERM: a stop or a restart.
+    Terminate,
 }
 
 /// The sources, and what is sent through the same sockets.
@@ -115,7 +117,7 @@ impl Inputs {
             claim = claimed(self.life.as_ref()) => claim,
             Some(request) = self.commands.recv() => Input::Command(request),
             () = changed(&self.mode) => Input::ModeFile,
-            _ = self.terminate.recv() => Input::Events(vec![Event::Stop]),
+            _ = self.terminate.recv() => Input::Terminate,
             _ = self.interrupt.recv() => Input::Events(vec![Event::Stop]),
         }
     }

@@ -135,6 +135,7 @@ impl Pair {
                 }
             }
             Input::Rejected(text) => tracing::debug!(code = "vrrp.rejected", "{text}"),
+            Input::Terminate => self.effects.ask_whether_to_restart(),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::decision::peer::PeerMessage;
 use crate::decision::time::Instant;
 use crate::decision::why::{Severity, Why};
 use crate::io::journal::{Entry, JournalHandle};
+use crate::io::log;
 use std::collections::BTreeMap;
 
 /// Writes both; never waits.
@@ -130,10 +131,11 @@ impl Recorder {
         let entry = self.with_outage(Entry::decision(now, epoch, why), why.code, now);
         self.journal.record(entry);
         let (code, text, remedy) = (why.code.word(), why.text.as_str(), why.remedy.as_str());
+        let message_id = log::message_id(code);
         match why.severity {
-            Severity::Info => tracing::info!(code, epoch, remedy, "{text}"),
-            Severity::Warning => tracing::warn!(code, epoch, remedy, "{text}"),
-            Severity::Error => tracing::error!(code, epoch, remedy, "{text}"),
+            Severity::Info => tracing::info!(code, message_id, epoch, remedy, "{text}"),
+            Severity::Warning => tracing::warn!(code, message_id, epoch, remedy, "{text}"),
+            Severity::Error => tracing::error!(code, message_id, epoch, remedy, "{text}"),
         }
         if why.code == Code::TakeoverStarted {
             let reason = text.rsplit(' ').next().unwrap_or("unknown").to_owned();
@@ -206,6 +208,7 @@ const fn event_code(event: &Event) -> &'static str {
         Event::ModeFile(_) => "event.mode_file",
         Event::Command { .. } => "event.command",
         Event::Stop => "event.stop",
+        Event::Restart => "event.restart",
         Event::Resumed { .. } => "event.resumed",
         _ => "event",
     }

@@ -2,10 +2,25 @@
 
 use crate::config::checked::LogFormat;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
+
+/// Lines go to journald.
+static JOURNALD: AtomicBool = AtomicBool::new(false);
+
+/// The number of a code's entry in the catalogue; `None` unless lines go to journald, which alone has a use for it.
+pub fn message_id(code: &str) -> Option<String> {
+    JOURNALD.load(Ordering::Relaxed).then(|| catalogue_number(code))
+}
+
+/// The number of a code in journald's message catalogue (`systemd/apd.catalog`): the first half of its SHA-256.
+pub fn catalogue_number(code: &str) -> String {
+    let sum = ring::digest::digest(&ring::digest::SHA256, code.as_bytes());
+    sum.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +57,11 @@ fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
         LogFormat::Text => text(),
         LogFormat::Journald if std::env::var_os("JOURNAL_STREAM").is_some() => {
             match tracing_journald::layer() {
-                Ok(layer) => layer.with_syslog_identifier("apd".to_owned()).boxed(),
+                Ok(layer) => {
+                    JOURNALD.store(true, Ordering::Relaxed);
+                    // Fields go by their own names: CODE, EPOCH, REMEDY, MESSAGE_ID.
+                    layer.with_syslog_identifier("apd".to_owned()).with_field_prefix(None).boxed()
+                }
                 Err(_no_socket) => text(),
             }
         }

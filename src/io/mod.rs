@@ -21,6 +21,7 @@ pub mod notify;
 pub mod packet_socket;
 pub mod peer_link;
 pub mod recording;
+pub mod service_manager;
 pub mod sock_destroy;
 pub mod state_file;
 pub mod sys;

@@ -77,6 +77,41 @@ fn the_codes_of_the_manual_are_those_of_the_program() {
     );
 }
 
+/// journald's message catalogue, as the program has it.
+fn catalogue() -> String {
+    let mut text = "\
+# Message catalogue of apd for journald, shown by `journalctl -x`. Installed as /usr/lib/systemd/catalog/apd.catalog;
+# `journalctl --update-catalog` makes it known. The number of an entry is the first half of the SHA-256 of its code.
+# Written from the list of codes: APD_RECORD=1 cargo nextest run -E 'binary(apctl)'
+"
+    .to_owned();
+    for code in Code::ALL {
+        let (word, meaning) = (code.word(), code.meaning().replace('`', ""));
+        let number = apd::io::log::catalogue_number(word);
+        text.push_str(&format!(
+            "\n-- {number}\nSubject: {word}\nDefined-By: apd\n\
+             Documentation: file:/usr/share/doc/apd/operating.md\n\n{word}: {meaning}.\n"
+        ));
+        if let Remedy::Told(remedy) | Remedy::Manual(remedy) = code.remedy() {
+            text.push_str(&format!("\nWhat to do: {}.\n", remedy.replace('`', "")));
+        }
+    }
+    text
+}
+
+#[test]
+fn the_message_catalogue_has_the_codes_of_the_program() {
+    let path = root().join("systemd/apd.catalog");
+    if std::env::var_os("APD_RECORD").is_some() {
+        std::fs::write(path, catalogue()).unwrap();
+        return;
+    }
+    assert!(
+        std::fs::read_to_string(path).unwrap() == catalogue(),
+        "systemd/apd.catalog is out of date: APD_RECORD=1 cargo nextest run -E 'binary(apctl)'"
+    );
+}
+
 #[test]
 fn every_code_is_given_somewhere() {
     let program = program();

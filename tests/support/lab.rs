@@ -50,6 +50,13 @@ impl Lab {
         Ok(lab)
     }
 
+    /// A pair in service on two machines that boot a real systemd, with everything that `make install` installs.
+    pub fn booted() -> Result<Self> {
+        let lab = Self::build(|text| text, true)?;
+        lab.bring_up()?;
+        Ok(lab)
+    }
+
     /// Starts the daemons and the clients of a prepared pair, and waits until it is in service and redundant.
     pub fn bring_up(&self) -> Result<()> {
         (0..2).try_for_each(|index| self.pair.start_daemon(index))?;
@@ -60,6 +67,10 @@ impl Lab {
 
     /// Servers, accounts, replication and APIs are there; no daemon has been started, no client writes.
     pub fn prepared(change: impl FnOnce(String) -> String) -> Result<Self> {
+        Self::build(change, false)
+    }
+
+    fn build(change: impl FnOnce(String) -> String, systemd: bool) -> Result<Self> {
         let tools = Tools::beside(Path::new(env!("CARGO_BIN_EXE_apd-lab")))?;
         let folder = tools.programs.parent().context("no target folder")?.join("lab");
         fs::create_dir_all(&folder)?;
@@ -68,7 +79,7 @@ impl Lab {
         // Quick checks make short tests, and a timeout longer than the interval forgives a busy machine.
         let quick = "interval = \"100ms\"\ntimeout = \"300ms\"";
         let configuration = Some(change(setup::configuration("default", quick)));
-        let pair = Pair::build(&tools, &Plan { configuration, ..Plan::new(Setup::ApdDefault) })?;
+        let pair = Pair::build(&tools, &Plan { configuration, systemd, ..Plan::new(Setup::ApdDefault) })?;
         pair.prepare().with_context(|| pair.logs())?;
         Ok(Self { pair, began_ns: now_ns(), _alone: alone })
     }
