@@ -31,6 +31,8 @@ pub struct GateClient {
     retry_at: time::Instant,
     greeted: bool,
     pending: BTreeMap<Ticket, Instant>,
+    /// The newest lease end of an open gate: a gate process that was away for it is told as soon as it is back.
+    lease_end: Option<(Epoch, Instant)>,
 }
 
 impl GateClient {
@@ -47,6 +49,7 @@ impl GateClient {
             retry_at: time::Instant::now(),
             greeted: false,
             pending: BTreeMap::new(),
+            lease_end: None,
         }
     }
 
@@ -129,6 +132,12 @@ impl GateClient {
 
     fn greet(&mut self, state: GateState) -> Event {
         self.greeted = true;
+        if let Some((epoch, end)) = self.lease_end
+            && state.open
+            && state.epoch == epoch
+        {
+            self.renew(epoch, end);
+        }
         Event::Gate(GateReport::Connected(state))
     }
 
@@ -147,8 +156,9 @@ impl GateClient {
         events
     }
 
-    /// Hands a new lease end on. Lost while the gate process is gone: the next one follows.
+    /// Hands a new lease end on, now or when the gate process is back.
     pub fn renew(&mut self, epoch: Epoch, lease_end: Instant) {
+        self.lease_end = Some((epoch, lease_end));
         if let Some(link) = &mut self.link
             && let Err(error) = link.send(&ToGate::Renew { epoch, lease_end })
         {
@@ -163,7 +173,10 @@ impl GateClient {
             AddressStep::Open { epoch, lease_end } => {
                 ToGate::Open { ticket: number, epoch, lease_end, lease: self.lease }
             }
-            AddressStep::Close => ToGate::Close { ticket: number },
+            AddressStep::Close => {
+                self.lease_end = None;
+                ToGate::Close { ticket: number }
+            }
             AddressStep::CutStream => ToGate::CutStream { ticket: number },
             AddressStep::LiftCut => ToGate::LiftCut { ticket: number },
         };

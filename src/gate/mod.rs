@@ -59,13 +59,14 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     process.run()
 }
 
+/// The priority first: a living lease may wait for this process, and locking the memory reads all of it in.
 fn become_realtime() {
-    if let Err(error) = sys::lock_memory() {
-        tracing::warn!(%error, "the gate process's memory is not locked: CAP_IPC_LOCK or LimitMEMLOCK");
-    }
     match sys::make_realtime(PRIORITY) {
         sys::Scheduling::RoundRobin(priority) => tracing::debug!(priority, "real-time"),
         other => tracing::warn!(?other, "the gate process is not real-time: CAP_SYS_NICE or LimitRTPRIO"),
+    }
+    if let Err(error) = sys::lock_memory() {
+        tracing::warn!(%error, "the gate process's memory is not locked: CAP_IPC_LOCK or LimitMEMLOCK");
     }
 }
 

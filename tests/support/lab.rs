@@ -204,7 +204,7 @@ impl Lab {
             .iter()
             .filter(|one| one.accepted() && one.start_ns > from && one.server as usize != index + 1)
             .count();
-        ensure!(others == 0, "{others} writes were acknowledged by the other node");
+        ensure!(others == 0, "{others} writes were acknowledged by the other node\n{}", self.pair.logs());
         let gap = self.outage_ms("sql", from)?;
         ensure!(gap < BOUND_MS, "the client was not served for {gap} ms\n{}", self.pair.logs());
         Ok(())
