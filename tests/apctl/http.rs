@@ -404,6 +404,12 @@ fn findings_show_what_the_state_shows_and_the_loops_own_words_win() {
     assert!(codes(&daemon).is_empty());
     show(&daemon, |snapshot| snapshot.status.peer.role = Some(Role::Active));
     assert_eq!(codes(&daemon), ["pair.split"]);
+    // Silent since an epoch that is over: what it was then is not what it is.
+    show(&daemon, |snapshot| {
+        snapshot.status.peer.connected = false;
+        snapshot.status.peer.epoch = snapshot.status.node.epoch.checked_sub(1);
+    });
+    assert_eq!(codes(&daemon), ["pair.alone"]);
     show(&daemon, |snapshot| {
         snapshot.status.node.role = Role::Fault;
         snapshot.status.node.link_usable = false;

@@ -24,10 +24,13 @@ fn pair(status: &Status, found: &mut Vec<Why>) {
     let (node, peer) = (&status.node, &status.peer);
     let peer_active = peer.role == Some(Role::Active);
     match node.role {
-        Role::Active if peer_active => found.push(Why::new(
-            Code::PairSplit,
-            format!("{} and {} are both active: writes go to both", node.name, peer.name),
-        )),
+        // What a node was when it was last heard, in an epoch that is over, is not what it is.
+        Role::Active if peer_active && (peer.connected || peer.epoch >= Some(node.epoch)) => {
+            found.push(Why::new(
+                Code::PairSplit,
+                format!("{} and {} are both active: writes go to both", node.name, peer.name),
+            ))
+        }
         Role::Active => alone(status, found),
         Role::Fault => found
             .push(Why::new(Code::NodeFault, format!("{} is not fit for a role: {}", node.name, node.why))),
