@@ -16,6 +16,8 @@ pub struct Clients {
     last_at: u64,
     /// Whom they are connected to.
     connected: Option<usize>,
+    /// Whose hardware address they know for the virtual address.
+    knows: usize,
     /// The longest pause since the first fault, in ns.
     pub outage: u64,
 }
@@ -55,9 +57,13 @@ impl World {
         let found = [start, 1 - start].into_iter().find(|host| self.answers(*host));
         let connected = found.is_some() && found == self.clients.connected;
         let serves = found.is_some_and(|host| self.hosts[host].server.takes_writes());
-        let pause = self.pace.client(connected, serves, &mut self.random);
+        // A node that lives and is closed refuses at once; nobody answers for one that is gone.
+        let knows = self.clients.knows;
+        let refused = self.hosts[knows].powered && self.clients_reach(knows);
+        let pause = self.pace.client(connected, serves, refused, &mut self.random);
         self.at(pause, Happening::ClientTick);
         self.clients.connected = found;
+        self.clients.knows = found.unwrap_or(knows);
         let Some(host) = found else { return };
         if !connected && self.pace == Pace::Measured {
             // The time goes into the new connection.
