@@ -11,6 +11,8 @@
 mod host;
 #[path = "scenarios/recorder.rs"]
 mod recorder;
+#[path = "scenarios/rows.rs"]
+mod rows;
 #[path = "scenarios/server.rs"]
 mod server;
 #[path = "scenarios/world.rs"]
@@ -19,9 +21,11 @@ mod world;
 use apd::decision::action::CommandId;
 use apd::decision::event::{Command, Event, ModeReading};
 use apd::decision::settings::{CheckSettings, Hysteresis, OnStop, OnUndrained, Settings};
+use apd::decision::table::RowNumber;
 use apd::decision::words::{NodeId, Protection};
 use host::Trouble;
 use server::Life;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -243,8 +247,8 @@ fn command(words: &[&str]) -> Option<Command> {
     })
 }
 
-/// A story as it is told now.
-fn told(written: &str) -> String {
+/// A story as it is told now, and the rows of the transition table that it went through.
+fn told(written: &str) -> (String, BTreeSet<RowNumber>) {
     let mut teller = Teller::new();
     let mut story = String::new();
     let keeps = |line: &&str| line.is_empty() || line.starts_with('#') || line.starts_with('>');
@@ -258,7 +262,21 @@ fn told(written: &str) -> String {
             }
         }
     }
-    story
+    let hosts = teller.world.iter().flat_map(|world| &world.hosts);
+    (story, hosts.flat_map(|host| host.rows.clone()).collect())
+}
+
+/// The files of the stories.
+fn stories() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .collect();
+    paths.sort();
+    assert!(paths.len() >= 15, "the stories are gone");
+    paths
 }
 
 /// The first line that differs, with what surrounds it.
@@ -279,19 +297,11 @@ fn difference(path: &Path, written: &str, told: &str) -> Option<String> {
 
 #[test]
 fn every_story_goes_as_it_is_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    paths.sort();
-    assert!(paths.len() >= 15, "the stories are gone");
     let record = std::env::var_os("APD_RECORD").is_some();
     let mut differences = Vec::new();
-    for path in paths {
+    for path in stories() {
         let written = fs::read_to_string(&path).unwrap();
-        let told = told(&written);
+        let (told, _) = told(&written);
         // A story in which both may serve says so, and why nothing at this level prevents it.
         let expected = written.contains("# expected: BOTH SERVE");
         let both = told.contains("BOTH SERVE");

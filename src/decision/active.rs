@@ -15,8 +15,6 @@ use std::time::Duration;
 const REVOKE_AFTER: Duration = Duration::from_secs(1);
 /// How long a stop waits for a peer that follows and cannot quite serve yet.
 const STOP_WAIT: Duration = Duration::from_secs(1);
-/// How long the last one standing bears a database that does not answer.
-const SLOW_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Node {
     /// Rules that hold in every phase.
@@ -26,68 +24,22 @@ impl Node {
         self.write_again();
     }
 
-    /// Rules of a node that serves.
-    pub(super) fn active_rules(&mut self) {
-        if let Some((cause, text)) = self.must_step_down() {
-            self.step_down(cause, text);
-            return;
-        }
+    /// What a node that serves does whatever happened: its lease, and what is left of its takeover.
+    pub(super) fn keep_serving(&mut self) {
         self.keep_lease();
         self.chore_rules();
+    }
+
+    /// ... and its server's role, and the standby's right to bid.
+    pub(super) fn keep_pair(&mut self) {
         self.repair_database_role();
         self.grant_eligibility();
-        if self.stopping.is_some() {
-            self.stop_as_active();
-        } else if self.mode.mode == Mode::Maintenance {
-            self.leave_for_maintenance();
-        } else {
-            self.give_up_if_unwell();
-        }
-    }
-
-    /// What ends an activity at once, with no time for a handover.
-    pub(super) fn must_step_down(&self) -> Option<(Cause, String)> {
-        if let Some(facts) = self.fresh_facts().filter(|facts| facts.epoch > self.durable.epoch) {
-            let text = format!("the peer opened epoch {}", facts.epoch);
-            return Some((Cause::NewerEpoch, text));
-        }
-        if let Some((link, _)) = self.link.as_ref().filter(|(link, _)| !link.usable) {
-            return Some((Cause::Link, format!("the interface is unusable: {}", link.detail)));
-        }
-        if self.database_ends_activity() {
-            let text = format!("the database is not healthy: {}", self.database.report.detail);
-            return Some((Cause::Database, text));
-        }
-        if !matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_)) {
-            return None;
-        }
-        if self.gate.connected && !self.gate.state.open {
-            return Some((Cause::LeaseLost, "the gate is closed: its lease was lost".into()));
-        }
-        if self.now >= self.lease.end && !self.may_go_solo() {
-            return Some((Cause::Isolated, "neither the peer nor the gateway targets answer".into()));
-        }
-        if self.now >= self.lease.end + self.settings.slice() {
-            return Some((Cause::LeaseLost, "the lease ran out before it could be renewed".into()));
-        }
-        None
-    }
-
-    /// A dead server ends an activity at once. A slow one ends it when the peer could do better; the last one
-    /// standing bears it for a while, because a pause hurts its clients less than a reset.
-    fn database_ends_activity(&self) -> bool {
-        if self.database.verdict.healthy() != Some(false) {
-            return false;
-        }
-        let long = self.database.unhealthy_since.is_some_and(|since| self.now >= since + SLOW_PATIENCE);
-        let serving = matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_));
-        self.database.report.dead || !serving || long || self.peer_can_serve()
     }
 
     /// The peer's acknowledgements renew the lease by themselves; when they stop, the level says who may go on.
     fn keep_lease(&mut self) {
         let silent = self.now >= self.lease.last_acknowledged + self.settings.heartbeat * 3 / 2;
-        let Phase::Active(active) = &self.phase else { return };
+        let Phase::Active(active) = self.phase.now() else { return };
         let (recorded, recording) = (active.solo_recorded, active.solo_recording);
         if !silent && self.mode.mode != Mode::Standalone {
             self.untell("solo");
@@ -98,7 +50,7 @@ impl Node {
         }
         if !recorded && !recording && self.may_go_solo() {
             self.durable.solo = Some(self.durable.epoch);
-            if let Phase::Active(active) = &mut self.phase {
+            if let Phase::Active(active) = self.phase.within() {
                 active.solo_recording = true;
             }
             self.persist(Purpose::Solo);
@@ -111,7 +63,7 @@ impl Node {
 
     fn probe_gateway_when_stale(&mut self) {
         // While the lease rests on the answers every millisecond counts; afterwards once a lease is enough.
-        let recorded = matches!(&self.phase, Phase::Active(active) if active.solo_recorded);
+        let recorded = matches!(self.phase.now(), Phase::Active(active) if active.solo_recorded);
         let relaxed = recorded && !self.peer_may_bid();
         let every = if relaxed { self.settings.lease } else { self.settings.lease / 4 };
         let newest = self.gateway.answered_at.max(self.gateway.silent_at).max(self.gateway.probed_at);
@@ -139,7 +91,7 @@ impl Node {
 
     pub(super) fn on_solo_recorded(&mut self, result: &StepResult) {
         let recorded = matches!(result, StepResult::Ok(_));
-        if let Phase::Active(active) = &mut self.phase {
+        if let Phase::Active(active) = self.phase.within() {
             active.solo_recording = false;
             active.solo_recorded = recorded && self.durable.solo == Some(self.durable.epoch);
         }
@@ -152,7 +104,7 @@ impl Node {
     }
 
     fn renew_by_solo(&mut self) {
-        let solo = match &self.phase {
+        let solo = match self.phase.now() {
             Phase::Active(active) => active.solo_recorded,
             Phase::HandingOver(handing_over) => handing_over.solo_recorded(),
             Phase::TakingOver(_) => self.durable.solo == Some(self.durable.epoch),
@@ -175,7 +127,8 @@ impl Node {
 
     /// Moves the lease end forward and hands it to the gate process.
     pub(super) fn extend_lease(&mut self, end: Instant) {
-        let open = matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_)) && self.gate.state.open;
+        let open =
+            matches!(self.phase.now(), Phase::Active(_) | Phase::HandingOver(_)) && self.gate.state.open;
         if let Some(lease_end) = self.lease.extend(end)
             && open
         {
@@ -188,15 +141,9 @@ impl Node {
         let report = &self.database.report;
         let wrong_replica = report.replica.is_some();
         let (writable, run) = (report.reachable && report.writable, report.restarts);
-        let heard = self.now < self.lease.last_acknowledged + self.settings.heartbeat * 3;
-        let Phase::Active(active) = &mut self.phase else { return };
+        let Phase::Active(active) = self.phase.within() else { return };
         if writable {
             active.wrote_in_run = Some(run);
-        } else if report.reachable && active.wrote_in_run == Some(run) && !heard && !active.chore_running {
-            // Nobody but a peer that takes over forbids writes on a server that was not started anew.
-            let text = "the database was made read-only by someone else while the peer is silent";
-            self.step_down(Cause::Fenced, text.into());
-            return;
         }
         let busy = active.repairing || active.chore_running || !active.chores.is_empty();
         if busy || !report.reachable || (report.writable && !wrong_replica) {
@@ -210,13 +157,13 @@ impl Node {
             let step = Step::Database(DatabaseStep::AllowWrites);
             self.start(step, Duration::from_secs(1), Purpose::Chore(Lane::Database));
             self.database.report.writable = true;
-            if let Phase::Active(active) = &mut self.phase {
+            if let Phase::Active(active) = self.phase.within() {
                 active.chore_running = true;
             }
         }
         self.database.report.replica = None;
         self.tell(Why::new(Code::DatabaseRole, "the server did not have the active's role: put right"));
-        if let Phase::Active(active) = &mut self.phase {
+        if let Phase::Active(active) = self.phase.within() {
             active.chores.extend(chores);
         }
     }
@@ -235,7 +182,7 @@ impl Node {
         let knows = facts.eligible == Some(epoch);
         let in_maintenance = facts.mode != Mode::Ap;
         let stopped = !facts.replica_running;
-        let Phase::Active(active) = &mut self.phase else { return };
+        let Phase::Active(active) = self.phase.within() else { return };
         // A replica that has just lost this server may be the first to know that this server died: a right that
         // was revoked then would be missing a moment later.
         active.peer_stopped_since = stopped.then_some(active.peer_stopped_since.unwrap_or(self.now));
@@ -272,7 +219,7 @@ impl Node {
         if self.mode.mode == Mode::Standalone {
             return;
         }
-        if let Phase::Active(active) = &mut self.phase
+        if let Phase::Active(active) = self.phase.within()
             && !active.solo_recording
         {
             active.solo_recording = true;
@@ -304,20 +251,23 @@ impl Node {
     }
 
     /// An active whose API fails while its database is fine hands over; the last one standing stays.
-    fn give_up_if_unwell(&mut self) {
-        let Some(text) = self.reason_to_give_up() else {
-            self.untell("last_one");
-            return;
-        };
-        if self.peer_can_serve() && self.now >= self.retry_at && !self.guarded() {
-            self.begin_handover(Cause::Check, text, None);
-        } else if !self.peer_can_serve() {
-            let text = format!("{text}; but the peer cannot serve: this node serves what it can");
-            self.tell_once("last_one", Why::new(Code::LastOneStanding, text));
-        }
+    pub(super) fn hand_over_unwell(&mut self) -> Phase {
+        let text = self.reason_to_give_up().unwrap_or_default();
+        self.begin_handover(Cause::Check, text, None)
     }
 
-    fn peer_nearly_serves(&self) -> bool {
+    pub(super) fn say_last_one(&mut self) {
+        let text = self.reason_to_give_up().unwrap_or_default();
+        let why = self.why_of_row(format!("{text}; but the peer cannot serve: this node serves what it can"));
+        self.tell_once("last_one", why);
+    }
+
+    pub(super) fn forget_last_one(&mut self) {
+        self.untell("last_one");
+    }
+
+    /// A peer that follows and was only just granted the right, or refused a moment ago, is worth waiting for.
+    pub(super) fn peer_nearly_serves(&self) -> bool {
         let asked = self.stopping.unwrap_or(self.now);
         let follows = self.fresh_facts().is_some_and(|facts| {
             facts.fit && facts.mode == Mode::Ap && facts.replica_running && facts.role == Role::Standby
@@ -325,48 +275,42 @@ impl Node {
         follows && self.now < asked + STOP_WAIT
     }
 
-    fn stop_as_active(&mut self) {
-        match self.settings.on_stop {
-            OnStop::Handover if self.peer_can_serve() && self.now >= self.retry_at => {
-                self.begin_handover(Cause::Stop, "the daemon stops".into(), None);
-            }
-            // A peer that follows and was only just granted the right, or refused a moment ago, is worth waiting for.
-            OnStop::Handover if self.peer_nearly_serves() => {}
-            OnStop::Handover | OnStop::Fence => self.step_down(Cause::Stop, "the daemon stops".into()),
-            OnStop::Keep => {
-                // The heartbeats of a stopping node ask for `restart_grace`; one acknowledgement is enough.
-                let asked = self.stopping.unwrap_or(self.now);
-                let granted = self.lease.end >= asked + self.settings.restart_grace / 2;
-                // On disk: a lease must not rest on what a crash would forget.
-                let solo = matches!(&self.phase, Phase::Active(active) if active.solo_recorded);
-                if solo && self.may_go_solo() {
-                    self.extend_lease(self.now + self.settings.restart_grace);
-                }
-                if granted || solo || self.now >= asked + Duration::from_secs(1) {
-                    self.exit();
-                }
-            }
+    pub(super) fn hand_over_to_stop(&mut self) -> Phase {
+        self.begin_handover(Cause::Stop, "the daemon stops".into(), None)
+    }
+
+    /// The heartbeats of a stopping node ask for `restart_grace`; one acknowledgement is enough.
+    pub(super) fn stop_keeping_gate(&mut self) {
+        let asked = self.stopping.unwrap_or(self.now);
+        let granted = self.lease.end >= asked + self.settings.restart_grace / 2;
+        // On disk: a lease must not rest on what a crash would forget.
+        let solo = matches!(self.phase.now(), Phase::Active(active) if active.solo_recorded);
+        if solo && self.may_go_solo() {
+            self.extend_lease(self.now + self.settings.restart_grace);
+        }
+        if granted || solo || self.now >= asked + Duration::from_secs(1) {
+            self.exit();
         }
     }
 
-    /// Mode maintenance on the active: switch over first, or say why not.
-    fn leave_for_maintenance(&mut self) {
-        if self.peer_can_serve() && self.now >= self.retry_at {
-            self.begin_handover(Cause::Mode, "the mode is maintenance".into(), None);
-        } else {
-            let text = "the mode is maintenance, but the peer cannot serve: this node goes on until it can";
-            self.tell_once("maintenance", Why::new(Code::MaintenanceLastOne, text));
-        }
+    pub(super) fn hand_over_for_mode(&mut self) -> Phase {
+        self.begin_handover(Cause::Mode, "the mode is maintenance".into(), None)
+    }
+
+    pub(super) fn say_last_one_for_mode(&mut self) {
+        let text = "the mode is maintenance, but the peer cannot serve: this node goes on until it can";
+        let why = self.why_of_row(text);
+        self.tell_once("maintenance", why);
     }
 
     /// Whether advertisements leave this node.
     pub(super) fn advertises(&self) -> bool {
-        matches!(self.phase, Phase::TakingOver(_) | Phase::Active(_) | Phase::HandingOver(_))
+        matches!(self.phase.now(), Phase::TakingOver(_) | Phase::Active(_) | Phase::HandingOver(_))
     }
 
     /// Heartbeats and advertisements whose time has come; lease renewals leave with them.
     pub(super) fn send_on_time(&mut self) {
-        if self.started.is_none() || matches!(self.phase, Phase::Stopped) {
+        if self.started.is_none() || matches!(self.phase.now(), Phase::Stopped) {
             return;
         }
         if self.now >= self.next_heartbeat {
@@ -401,7 +345,7 @@ impl Node {
 
     /// A lease is asked for only once the epoch is on disk.
     fn asks_for_lease(&self) -> bool {
-        match &self.phase {
+        match self.phase.now() {
             Phase::Active(_) | Phase::HandingOver(_) => true,
             Phase::TakingOver(takeover) => takeover.epoch_recorded(),
             _ => false,
@@ -412,7 +356,7 @@ impl Node {
     pub fn facts(&self) -> PeerFacts {
         let report = &self.database.report;
         let replica = report.replica.as_ref();
-        let announced = match &self.phase {
+        let announced = match self.phase.now() {
             Phase::TakingOver(takeover) if !takeover.epoch_recorded() => takeover.epoch_before(),
             _ => self.durable.epoch,
         };

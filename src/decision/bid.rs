@@ -6,12 +6,10 @@
 //! fenced first, and the stream is cut after that (the cut would keep the fence out too).
 
 use super::action::{Action, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
-use super::code::Code;
 use super::node::Node;
 use super::phase::{Phase, Purpose, outcome};
 use super::takeover::{Prepared, Right, TakeoverKind};
 use super::time::Instant;
-use super::why::Why;
 use super::words::{Mode, Protection};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -41,28 +39,26 @@ pub(super) enum BidStep {
 }
 
 impl Node {
+    pub(super) fn bid(&mut self) -> Phase {
+        let right = self.right_in_silence().expect("the row asks for a right");
+        self.begin_bid(right)
+    }
+
+    pub(super) fn force_bid(&mut self) -> Phase {
+        self.begin_bid(Right::Operator)
+    }
+
     /// The active is silent and this node has the right: look, and wait out the lease.
-    pub(super) fn begin_bid(&mut self, right: Right) {
+    fn begin_bid(&mut self, right: Right) -> Phase {
         let number = self.next_operation();
         // However long ago the wait ran out: nobody takes over without having looked for life.
         let began = self.now;
         let look = self.settings.heartbeat.max(SHORTEST_LOOK);
         self.wait.not_before = self.wait.not_before.max(self.now + look);
-        self.phase = Phase::Bidding(Bid {
-            number,
-            began,
-            right,
-            prepared: Prepared::default(),
-            cutting: None,
-            ready: false,
-        });
         let wait = self.bid_ends_at().since(self.now).as_millis();
-        self.tell(Why::new(
-            Code::BidStarted,
-            format!(
-                "the peer is silent on every path: bid by right of {}, {wait} ms to wait out",
-                right.code()
-            ),
+        self.say(format!(
+            "the peer is silent on every path: bid by right of {}, {wait} ms to wait out",
+            right.code()
         ));
         self.watch_for_life(true);
         if self.settings.protection == Protection::Gateway {
@@ -76,6 +72,8 @@ impl Node {
         if self.database.report.replica.is_some() {
             self.start_bid_step(number, BidStep::Drain);
         }
+        let prepared = Prepared::default();
+        Phase::Bidding(Bid { number, began, right, prepared, cutting: None, ready: false })
     }
 
     fn start_bid_step(&mut self, number: u64, step: BidStep) {
@@ -99,65 +97,80 @@ impl Node {
         latest.max(self.wait.lease_dead + Duration::from_millis(2))
     }
 
-    pub(super) fn bid_rules(&mut self) {
-        let Phase::Bidding(bid) = &self.phase else { return };
-        let (number, right, prepared, cutting, ready) =
-            (bid.number, bid.right, bid.prepared, bid.cutting, bid.ready);
-        let heard = self.contact() || self.peer_is_active();
-        if heard || self.mode.mode == Mode::Maintenance || self.stopping.is_some() {
-            self.call_off_bid("the peer is heard again");
-            return;
-        }
-        if let Some(why) = self.blocked().filter(|_| right != Right::Operator) {
-            self.call_off_bid(&why.text);
-            self.tell_once("blocked", why);
-            return;
-        }
-        // A proof that came before the preparation began moved its begin; one that comes after it undoes it.
-        let proof = self.peer.proof_of_life.as_ref().map(|(_, at)| *at);
-        if cutting.is_some_and(|began| proof.is_some_and(|at| at >= began)) {
-            self.undo_bid();
-            self.set_cutting(false);
-            return;
-        }
-        if cutting.is_none() && self.now >= self.bid_cuts_at() {
-            self.set_cutting(true);
-            if self.settings.protection == Protection::Gateway {
-                self.act(Action::ProbeGateway);
-            }
-            // A server that can be reached is fenced first, once the right is there: what it still sends counts.
-            let early = self.database.report.replica.is_some() && !prepared.server_reachable;
-            if early {
-                self.start_bid_step(number, BidStep::DrainAgain);
-            } else if let Phase::Bidding(bid) = &mut self.phase {
-                bid.ready = true;
-            }
-        }
-        if ready && self.now >= self.bid_ends_at() && self.targets_heard_in_bid(right) {
-            // The search for life goes on until the gate opens: the other node may bid at the same time.
-            let kind = if right == Right::Operator { TakeoverKind::Forced } else { TakeoverKind::Silence };
-            self.take_over(kind, right, prepared, None);
+    const fn bid_in_hand(&self) -> Option<&Bid> {
+        match self.phase.now() {
+            Phase::Bidding(bid) => Some(bid),
+            _ => None,
         }
     }
 
+    pub(super) fn bid_is_forced(&self) -> bool {
+        self.bid_in_hand().is_some_and(|bid| bid.right == Right::Operator)
+    }
+
+    pub(super) fn bid_is_prepared(&self) -> bool {
+        self.bid_in_hand().is_some_and(|bid| bid.ready)
+    }
+
+    pub(super) fn bid_begins_to_prepare(&self) -> bool {
+        self.bid_in_hand().is_some_and(|bid| bid.cutting.is_none()) && self.now >= self.bid_cuts_at()
+    }
+
+    /// A proof that came before the preparation began moved its begin; one that comes after it undoes it.
+    pub(super) fn life_shown_in_preparation(&self) -> bool {
+        let cutting = self.bid_in_hand().and_then(|bid| bid.cutting);
+        let proof = self.peer.proof_of_life.as_ref().map(|(_, at)| *at);
+        cutting.is_some_and(|began| proof.is_some_and(|at| at >= began))
+    }
+
+    pub(super) fn undo_preparation(&mut self) {
+        self.undo_bid();
+        self.set_cutting(false);
+    }
+
+    pub(super) fn prepare_takeover(&mut self) {
+        let Some((number, prepared)) = self.bid_in_hand().map(|bid| (bid.number, bid.prepared)) else {
+            return;
+        };
+        self.set_cutting(true);
+        if self.settings.protection == Protection::Gateway {
+            self.act(Action::ProbeGateway);
+        }
+        // A server that can be reached is fenced first, once the right is there: what it still sends counts.
+        let early = self.database.report.replica.is_some() && !prepared.server_reachable;
+        if early {
+            self.start_bid_step(number, BidStep::DrainAgain);
+        } else if let Phase::Bidding(bid) = self.phase.within() {
+            bid.ready = true;
+        }
+    }
+
+    /// The search for life goes on until the gate opens: the other node may bid at the same time.
+    pub(super) fn take_over_after_bid(&mut self) -> Phase {
+        let (right, prepared) =
+            self.bid_in_hand().map(|bid| (bid.right, bid.prepared)).expect("the row is one of a bid");
+        let kind = if right == Right::Operator { TakeoverKind::Forced } else { TakeoverKind::Silence };
+        self.take_over(kind, right, prepared, None)
+    }
+
     /// At `gateway` an answer from before the silence proves nothing: it may be this node that was cut off.
-    fn targets_heard_in_bid(&self, right: Right) -> bool {
-        let Phase::Bidding(bid) = &self.phase else { return false };
-        let exempt = right == Right::Operator
+    pub(super) fn targets_heard_in_bid(&self) -> bool {
+        let Phase::Bidding(bid) = self.phase.now() else { return false };
+        let exempt = bid.right == Right::Operator
             || self.settings.protection != Protection::Gateway
             || self.mode.mode == Mode::Standalone;
         exempt || self.gateway.answered_at.is_some_and(|at| at > bid.began)
     }
 
     fn set_cutting(&mut self, cutting: bool) {
-        if let Phase::Bidding(bid) = &mut self.phase {
+        if let Phase::Bidding(bid) = self.phase.within() {
             bid.cutting = cutting.then_some(self.now);
             bid.ready = false;
         }
     }
 
     pub(super) fn on_bid_step(&mut self, number: u64, step: BidStep, result: StepResult) {
-        let Phase::Bidding(bid) = &mut self.phase else { return };
+        let Phase::Bidding(bid) = self.phase.within() else { return };
         if bid.number != number {
             return;
         }
@@ -180,14 +193,32 @@ impl Node {
         }
     }
 
-    fn call_off_bid(&mut self, because: &str) {
+    pub(super) fn call_off_heard_bid(&mut self) -> Phase {
+        self.call_off_bid("the peer is heard again")
+    }
+
+    pub(super) fn call_off_bid_for_mode(&mut self) -> Phase {
+        self.call_off_bid("the mode is maintenance")
+    }
+
+    pub(super) fn call_off_bid_to_stop(&mut self) -> Phase {
+        self.call_off_bid("the daemon stops")
+    }
+
+    pub(super) fn call_off_blocked_bid(&mut self) -> Phase {
+        let why = self.blocked().expect("the row asks for what blocks");
+        let phase = self.call_off_bid(&why.text);
+        self.tell_once("blocked", why);
+        phase
+    }
+
+    fn call_off_bid(&mut self, because: &str) -> Phase {
         self.watch_for_life(false);
-        let cutting = matches!(&self.phase, Phase::Bidding(bid) if bid.cutting.is_some());
-        if cutting {
+        if self.bid_in_hand().is_some_and(|bid| bid.cutting.is_some()) {
             self.undo_bid();
         }
-        self.phase = Phase::Standby;
-        self.tell(Why::new(Code::BidCalledOff, format!("the bid is called off: {because}")));
+        self.say(format!("the bid is called off: {because}"));
+        Phase::Standby
     }
 
     /// Puts the replica back as it was; the receiving thread was never stopped, so the relay log stands.

@@ -61,7 +61,7 @@ impl GateView {
 impl Node {
     /// A cut that a crash or a failed step left behind would keep the pair from replicating for ever.
     pub(super) fn lift_leftover_cut(&mut self) {
-        let idle = match &self.phase {
+        let idle = match self.phase.now() {
             Phase::Active(active) => active.chores.is_empty() && !active.chore_running,
             Phase::Standby | Phase::Out => true,
             _ => false,
@@ -74,19 +74,18 @@ impl Node {
     }
 
     /// This run found the gate open under a living lease of its own.
-    pub(super) fn become_active_again(&mut self) {
+    pub(super) fn become_active_again(&mut self) -> Phase {
         let epoch = self.durable.epoch;
         // The acknowledgements of the run before count as heard until now.
         self.lease.last_acknowledged = self.now;
-        self.phase =
-            Phase::Active(Active { solo_recorded: self.durable.solo == Some(epoch), ..Active::default() });
         self.act(Action::Announce);
         self.act(Action::WatchDatabase { heartbeat_epoch: Some(epoch) });
+        Phase::Active(Active { solo_recorded: self.durable.solo == Some(epoch), ..Active::default() })
     }
 
     /// The next thing off the critical path.
     pub(super) fn chore_rules(&mut self) {
-        let Phase::Active(active) = &mut self.phase else { return };
+        let Phase::Active(active) = self.phase.within() else { return };
         if active.chore_running {
             return;
         }
@@ -114,7 +113,7 @@ impl Node {
             // The next probe says so too; until then the old one must not look like a role to be put right.
             self.database.report.replica = None;
         }
-        if let Phase::Active(active) = &mut self.phase {
+        if let Phase::Active(active) = self.phase.within() {
             active.chore_running = false;
         }
         if lane == Lane::Record {

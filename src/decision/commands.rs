@@ -5,8 +5,8 @@ use super::code::Code;
 use super::event::{Command, ModeReading};
 use super::node::Node;
 use super::peer::{PeerMessage, Switchover};
-use super::phase::{Cause, Phase, Purpose};
-use super::takeover::Right;
+use super::phase::{Phase, Purpose};
+use super::table::{Matter, Request};
 use super::why::{Severity, Why};
 use super::words::Mode;
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Node {
         self.write_mode(mode, actor, reason);
         self.mode.nag_at = nag_after.map(|after| self.now + after);
         self.tell(Why::new(Code::ModeSet, format!("mode {mode}, set by {actor}: {reason}")));
-        if mode == Mode::Maintenance && matches!(self.phase, Phase::Active(_)) {
+        if mode == Mode::Maintenance && matches!(self.phase.now(), Phase::Active(_)) {
             return Answer::Done("mode maintenance: switching over first".into());
         }
         Answer::Done(format!("mode {mode}"))
@@ -69,7 +69,8 @@ impl Node {
 
     /// Why a mode may not be set now.
     fn mode_refused(&self, mode: Mode, peer_is_off: bool) -> Option<Answer> {
-        let active = matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_) | Phase::TakingOver(_));
+        let active =
+            matches!(self.phase.now(), Phase::Active(_) | Phase::HandingOver(_) | Phase::TakingOver(_));
         match mode {
             Mode::Maintenance if active && !self.peer_can_serve() => Some(refused(
                 "E_LAST_ONE",
@@ -94,7 +95,7 @@ impl Node {
         if !self.contact() {
             return Some(Answer::PeerUnreachable("the peer is not reachable".into()));
         }
-        if matches!(self.phase, Phase::Active(_)) {
+        if matches!(self.phase.now(), Phase::Active(_)) {
             if !self.peer_can_serve() {
                 let remedy = "apctl status; apctl rejoin if the peer is in maintenance";
                 return Some(refused("E_PEER_UNFIT", self.why_peer_cannot_serve(), remedy));
@@ -112,7 +113,7 @@ impl Node {
                 return Some(Answer::Done(text));
             }
             self.requests.insert(LOCAL, id);
-            self.begin_handover(Cause::Operator, reason, None);
+            self.consider(Matter::Request(Request { reason, ..Request::default() }));
             return None;
         }
         if !self.peer_is_active() {
@@ -156,7 +157,7 @@ impl Node {
     ) -> Answer {
         let epoch = self.durable.epoch;
         let has_right = self.durable.eligible == Some(epoch) || self.durable.solo == Some(epoch);
-        if matches!(self.phase, Phase::Active(_) | Phase::TakingOver(_) | Phase::HandingOver(_)) {
+        if matches!(self.phase.now(), Phase::Active(_) | Phase::TakingOver(_) | Phase::HandingOver(_)) {
             return Answer::Already("this node is active".into());
         }
         if !force {
@@ -185,16 +186,12 @@ impl Node {
             let reason = "nothing proves that this node has the newest data";
             return refused("E_DATA_LOSS", reason, "add --accept-data-loss");
         }
-        if !matches!(self.phase, Phase::Standby) {
+        if !matches!(self.phase.now(), Phase::Standby) {
             return refused("E_BUSY", "this node is in the middle of a change", "apctl status");
         }
         self.tell(Why::new(Code::FailoverForced, format!("an operator forces a takeover: {reason}")));
         self.retry_at = self.now;
-        if self.contact() {
-            self.begin_takeover(super::takeover::TakeoverKind::Forced, Right::Operator);
-        } else {
-            self.begin_bid(Right::Operator);
-        }
+        self.consider(Matter::Request(Request::default()));
         Answer::Done("taking over; apctl status --watch shows it".into())
     }
 

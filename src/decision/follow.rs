@@ -107,7 +107,7 @@ impl Node {
 
     /// In maintenance a node follows on only if its data was handed over in order, or nobody took over from it.
     fn may_follow(&self) -> bool {
-        match self.phase {
+        match self.phase.now() {
             Phase::Standby => self.mode.mode == Mode::Ap,
             Phase::Out => {
                 let handed_over = self.durable.handed_over == Some(self.durable.epoch);
@@ -120,7 +120,7 @@ impl Node {
     pub(super) fn on_follow_step(&mut self, step: FollowStep, result: StepResult) {
         self.follow.busy = false;
         self.follow.next_try = self.now + RETRY;
-        if !matches!(self.phase, Phase::Standby | Phase::Out) {
+        if !matches!(self.phase.now(), Phase::Standby | Phase::Out) {
             return;
         }
         match (step, outcome(result)) {
@@ -160,18 +160,19 @@ impl Node {
 
     /// Whether it is known that what only this server has is data. A takeover that failed leaves its row in the
     /// ledger: such notes must not win against writes that only the peer has.
-    pub(super) fn fork_is_judged(&mut self, facts: &PeerFacts) -> bool {
+    pub(super) fn fork_is_judged(&self, facts: &PeerFacts) -> bool {
         let mine = &self.database.report.gtid;
         let forked = !mine.covers(&facts.gtid) && !facts.gtid.covers(mine) && facts.database_reachable;
-        if !forked || self.follow.judged.as_ref() == Some(mine) {
-            return true;
-        }
+        !forked || self.follow.judged.as_ref() == Some(mine)
+    }
+
+    /// Asks whether what only this server has is data.
+    pub(super) fn judge_fork(&mut self) {
         if !self.follow.busy {
             self.follow.busy = true;
             let step = Step::Remote(RemoteStep::Compare);
             self.start(step, Duration::from_secs(2), Purpose::Follow(FollowStep::Judge));
         }
-        false
     }
 
     fn fork_judged(&mut self, comparison: Comparison) {

@@ -7,6 +7,7 @@ use super::event::Advert;
 use super::node::Node;
 use super::peer::{Acknowledge, Heartbeat, PeerFacts, PeerMessage, Released};
 use super::phase::{Cause, Phase, Purpose};
+use super::table::Matter;
 use super::why::Why;
 use super::words::{Epoch, Mode, Role};
 
@@ -25,12 +26,29 @@ impl Node {
         }
         let lease = self.peer.lease.unwrap_or(self.settings.lease);
         self.sign_of_life(lease);
-        let serving = matches!(self.phase, Phase::Active(_));
+        self.consider(Matter::Nothing);
+    }
+
+    /// The peer advertises while its link is silent: the tie decides.
+    pub(super) fn loses_election(&self) -> bool {
+        let now = self.peer.advert_at == Some(self.now);
         let silent_link = self.peer.heartbeat_at.is_none_or(|at| self.now >= at + 4 * self.settings.lease);
-        if serving && silent_link && self.loses_tie(advert) {
-            let text = "the peer advertises too while its link is silent, and wins the election";
-            self.step_down(Cause::NewerEpoch, text.into());
-        }
+        now && silent_link && self.peer.advert.is_some_and(|advert| self.loses_tie(advert))
+    }
+
+    pub(super) fn yield_to_election(&mut self) -> Phase {
+        let text = "the peer advertises too while its link is silent, and wins the election";
+        self.step_down(Cause::NewerEpoch, text.into())
+    }
+
+    pub(super) fn yield_to_newer_epoch(&mut self) -> Phase {
+        let text = match self.course.matter {
+            Matter::NewerEpoch { before, epoch } => {
+                format!("the peer knows epoch {epoch}, newer than {before}")
+            }
+            _ => "the peer knows a newer epoch".into(),
+        };
+        self.step_down(Cause::NewerEpoch, text)
     }
 
     /// RFC 9568 section 6.4.3: higher priority, then higher address.
@@ -82,9 +100,10 @@ impl Node {
     /// A standby acknowledges only while it does not bid; nobody acknowledges an older epoch than its own.
     fn acknowledge(&mut self, heartbeat: &Heartbeat) {
         let Some(lease) = heartbeat.lease else { return };
-        let listens =
-            matches!(self.phase, Phase::Out | Phase::Standby | Phase::Receiving(_) | Phase::SteppingDown(_))
-                || self.handed_over_to(heartbeat.facts.epoch);
+        let listens = matches!(
+            self.phase.now(),
+            Phase::Out | Phase::Standby | Phase::Receiving(_) | Phase::SteppingDown(_)
+        ) || self.handed_over_to(heartbeat.facts.epoch);
         let gate_closed = !self.gate.state.open;
         if listens && gate_closed && heartbeat.facts.epoch >= self.durable.epoch {
             self.send(PeerMessage::Acknowledge(Acknowledge {
@@ -102,19 +121,11 @@ impl Node {
         let before = self.durable.epoch;
         let was_mine = before.number > 0 && before.node == self.settings.me;
         let handed_over = self.durable.handed_over == Some(facts.epoch);
-        let ends = match &self.phase {
-            Phase::Active(_) | Phase::TakingOver(_) | Phase::Bidding(_) => true,
-            Phase::HandingOver(handing_over) => !handing_over.past_no_return(),
-            _ => false,
-        };
         self.durable.epoch = facts.epoch;
         self.durable.eligible = None;
         self.durable.solo = None;
         self.latched = None;
-        if ends {
-            let text = format!("the peer knows epoch {}, newer than {before}", facts.epoch);
-            self.step_down(Cause::NewerEpoch, text);
-        }
+        self.consider(Matter::NewerEpoch { before, epoch: facts.epoch });
         // A newer epoch whose node does not serve makes no loser: the better data will serve next.
         let taken = facts.role == Role::Active && was_mine && !handed_over;
         if taken && self.mode.mode != Mode::Maintenance {
@@ -151,7 +162,8 @@ impl Node {
     fn on_acknowledge(&mut self, acknowledge: &Acknowledge) {
         let epoch = self.durable.epoch;
         let before = self.lease.end;
-        let serves = matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_) | Phase::TakingOver(_));
+        let serves =
+            matches!(self.phase.now(), Phase::Active(_) | Phase::HandingOver(_) | Phase::TakingOver(_));
         if !serves {
             return;
         }
@@ -165,7 +177,7 @@ impl Node {
     }
 
     fn on_eligible(&mut self, epoch: Epoch, granted: bool) {
-        let standby = matches!(self.phase, Phase::Standby | Phase::Receiving(_) | Phase::Out);
+        let standby = matches!(self.phase.now(), Phase::Standby | Phase::Receiving(_) | Phase::Out);
         if !standby || epoch != self.durable.epoch {
             return;
         }
@@ -196,10 +208,8 @@ impl Node {
             self.on_handed_over_here(operation, &released);
             return;
         }
-        if matches!(self.phase, Phase::Receiving(_)) {
-            // The active gave up in another way than by the switchover that it had begun.
-            self.phase = Phase::Standby;
-        }
+        // The active gave up in another way than by a switchover that it had begun.
+        self.consider(Matter::Nothing);
         if let Some(facts) = &mut self.peer.facts {
             // The heartbeat that says so is on its way; the release is the newer fact.
             facts.role = Role::Fault;

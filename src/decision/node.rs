@@ -1,7 +1,7 @@
 //! The node: one state, one way in, one way out.
 //!
-//! [`Node::handle`] takes one event, updates what is known, and lets the rules of the present [`Phase`] act.
-//! The rules look at the state, not at the event, so that a fact counts the same whichever event brought it.
+//! [`Node::handle`] takes one event, updates what is known, and lets the rows of the transition table act
+//! (`table`). Most of them look at the state, not at the event, so that a fact counts the same whichever brought it.
 //! The caller drains [`Node::poll_action`] and comes back at [`Node::next_deadline`] or with the next event.
 
 use super::action::{Action, CommandId, DurableFacts, RecordStep, Step, StepResult, Ticket};
@@ -12,6 +12,7 @@ use super::lease::{LeaseKeeper, TakeoverWait};
 use super::peer::{PeerFacts, PeerMessage};
 use super::phase::{Phase, Purpose};
 use super::settings::{OnStop, Settings};
+use super::table::{Class, Course, Matter, Place};
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, InstanceId, Mode, NodeId, Role};
@@ -32,7 +33,8 @@ pub struct Node {
     /// The state file could not be written: the next try.
     pub(super) persist_again: Option<Instant>,
     pub(super) mode: ModeView,
-    pub(super) phase: Phase,
+    pub(super) phase: Place,
+    pub(super) course: Course,
     pub(super) gate: GateView,
     pub(super) database: DatabaseView,
     pub(super) link: Option<(LinkReport, Instant)>,
@@ -157,7 +159,8 @@ impl Node {
                 nag_at: None,
                 write_again: None,
             },
-            phase: Phase::Stopped,
+            phase: Place::STOPPED,
+            course: Course::default(),
             gate: GateView::default(),
             database: DatabaseView {
                 report: DatabaseReport::default(),
@@ -199,6 +202,7 @@ impl Node {
     pub fn handle(&mut self, event: Event, now: Instant) {
         assert!(self.actions.is_empty(), "actions left from the event before");
         self.now = self.now.max(now);
+        self.begin_event(Class::of(&event));
         match event {
             Event::Started(found) => self.on_started(found),
             Event::Advert(advert) => self.on_advert(advert),
@@ -228,6 +232,7 @@ impl Node {
         if self.started.is_some() {
             self.apply_rules();
         }
+        self.end_event();
     }
 
     /// The next thing to do; `None` when all of the last event is polled.
@@ -256,7 +261,7 @@ impl Node {
 
     /// What this node does, as shown.
     pub fn role(&self) -> Role {
-        match &self.phase {
+        match self.phase.now() {
             Phase::Stopped | Phase::Out => Role::Out,
             Phase::Active(_) | Phase::TakingOver(_) | Phase::HandingOver(_) => Role::Active,
             Phase::SteppingDown(_) if self.mode.mode == Mode::Maintenance => Role::Out,
@@ -268,7 +273,7 @@ impl Node {
 
     /// Clients are answered here and now, as far as this node knows.
     pub fn serving(&self) -> bool {
-        matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_))
+        matches!(self.phase.now(), Phase::Active(_) | Phase::HandingOver(_))
             && self.gate.connected
             && self.gate.state.open
             && self.database.report.reachable
@@ -354,7 +359,7 @@ impl Node {
             let (mode, actor) = (self.mode.mode, self.mode.actor.clone());
             self.write_mode(mode, &actor, "finished a change that was interrupted");
         }
-        self.place_at_start();
+        self.consider(Matter::Nothing);
     }
 
     fn on_peer_up(&mut self, instance: InstanceId) {
@@ -403,9 +408,7 @@ impl Node {
         }
         let text = format!("this node was paused for {} ms, longer than its lease", gap.as_millis());
         self.tell(Why::new(Code::NodePaused, text.clone()));
-        if matches!(self.phase, Phase::Active(_) | Phase::TakingOver(_) | Phase::HandingOver(_)) {
-            self.step_down(super::phase::Cause::Paused, text);
-        }
+        self.consider(Matter::Paused(text));
     }
 
     /// A restart hands nothing over: the lease bridges it. Whoever wants a fence at every stop gets one here too.

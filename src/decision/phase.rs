@@ -5,9 +5,10 @@ use super::bid::{Bid, BidStep};
 use super::chores::Active;
 use super::follow::FollowStep;
 use super::node::Node;
+use super::receiving::Receiving;
 use super::rejoin::RejoinStep;
 use super::step_down::SteppingDown;
-use super::switchover::{HandOverStep, HandingOver, Receiving};
+use super::switchover::{HandOverStep, HandingOver};
 use super::takeover::TakingOver;
 use serde::{Deserialize, Serialize};
 
@@ -121,23 +122,11 @@ pub(super) enum Purpose {
 }
 
 impl Node {
-    /// The rules of the present phase, applied until nothing changes the phase any more.
+    /// The rows of the present state, tried until nothing moves the node any more.
     pub(super) fn apply_rules(&mut self) {
         for _ in 0..8 {
-            let before = std::mem::discriminant(&self.phase);
             self.common_rules();
-            match &self.phase {
-                Phase::Stopped => {}
-                Phase::Out => self.out_rules(),
-                Phase::Standby => self.standby_rules(),
-                Phase::Bidding(_) => self.bid_rules(),
-                Phase::Receiving(_) => self.receiving_rules(),
-                Phase::TakingOver(_) => self.takeover_rules(),
-                Phase::Active(_) => self.active_rules(),
-                Phase::HandingOver(_) => self.handover_rules(),
-                Phase::SteppingDown(_) => self.step_down_rules(),
-            }
-            if std::mem::discriminant(&self.phase) == before {
+            if !self.look() {
                 break;
             }
         }

@@ -61,7 +61,7 @@ pub(super) enum RejoinStep {
 impl Node {
     /// An operator on this node asks.
     pub(super) fn command_rejoin(&mut self, id: CommandId, actor: &str, dry_run: bool) {
-        if matches!(self.phase, Phase::Active(_)) {
+        if matches!(self.phase.now(), Phase::Active(_)) {
             self.ask_peer_to_rejoin(id, dry_run);
             return;
         }
@@ -107,7 +107,7 @@ impl Node {
         let refused = |code: &str, reason: &str, remedy: &str| {
             Some(Answer::Refused { code: code.into(), reason: reason.into(), remedy: remedy.into() })
         };
-        if !matches!(self.phase, Phase::Out | Phase::Standby) {
+        if !matches!(self.phase.now(), Phase::Out | Phase::Standby) {
             return refused("E_BUSY", "this node is in the middle of a change of role", "apctl status");
         }
         if facts.role != Role::Active || !facts.serving {
@@ -290,7 +290,7 @@ impl Node {
     fn rejoin_by_policy(&mut self) {
         let auto = self.settings.rejoin_auto && self.durable.maintenance_by_apd;
         let due = self.now >= self.follow.next_try && self.rejoin.is_none();
-        if auto && due && matches!(self.phase, Phase::Out) && self.rejoin_refused().is_none() {
+        if auto && due && matches!(self.phase.now(), Phase::Out) && self.rejoin_refused().is_none() {
             self.follow.next_try = self.now + Duration::from_secs(30);
             self.begin_rejoin(Asked::Policy, "apd", false);
         }
@@ -313,7 +313,7 @@ impl Node {
     pub(super) fn on_rejoin(&mut self, part: Rejoin) {
         match part {
             Rejoin::Request { operation } => {
-                let refused = if matches!(self.phase, Phase::Active(_)) {
+                let refused = if matches!(self.phase.now(), Phase::Active(_)) {
                     if self.mode.mode != Mode::Ap {
                         self.write_mode(Mode::Ap, "apd", "the peer rejoined");
                     }

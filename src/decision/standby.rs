@@ -8,6 +8,7 @@ use super::code::Code;
 use super::node::Node;
 use super::peer::PeerFacts;
 use super::phase::{Cause, Phase};
+use super::table::Matter;
 use super::takeover::{Right, TakeoverKind};
 use super::time::Instant;
 use super::why::Why;
@@ -19,134 +20,145 @@ use std::time::Duration;
 const ELIGIBLE_LAPSE: Duration = Duration::from_secs(10);
 
 impl Node {
-    /// Where a run begins, once everything found at the start is known.
-    pub(super) fn place_at_start(&mut self) {
+    /// The gate is open under a living lease of this node's own epoch.
+    pub(super) fn own_lease_lives(&self) -> bool {
         let gate = self.gate.state;
-        let mine = gate.open
+        gate.open
             && gate.epoch == self.durable.epoch
             && self.durable.epoch.node == self.settings.me
             && gate.lease_end > self.now
-            && self.mode.mode != Mode::Maintenance;
-        if mine {
-            self.lease.end = gate.lease_end;
-            self.tell(Why::new(
-                Code::Resume,
-                format!("the lease of epoch {} still lives: this node goes on as active", gate.epoch),
-            ));
-            self.become_active_again();
-            return;
-        }
-        self.phase = if self.mode.mode == Mode::Maintenance { Phase::Out } else { Phase::Standby };
-        if gate.open || gate.address_held {
-            self.step_down(Cause::LeaseLost, "the gate was open at the start without a right to it".into());
-        }
+            && self.mode.mode != Mode::Maintenance
     }
 
-    /// Rules of a node that follows.
-    pub(super) fn standby_rules(&mut self) {
-        if self.stopping.is_some() {
-            self.exit();
-            return;
-        }
-        if self.mode.mode == Mode::Maintenance {
-            self.phase = Phase::Out;
-            return;
-        }
+    pub(super) fn resume(&mut self) -> Phase {
+        let gate = self.gate.state;
+        self.lease.end = gate.lease_end;
+        self.say(format!("the lease of epoch {} still lives: this node goes on as active", gate.epoch));
+        self.become_active_again()
+    }
+
+    pub(super) fn shut_found_gate(&mut self) -> Phase {
+        self.step_down(Cause::LeaseLost, "the gate was open at the start without a right to it".into())
+    }
+
+    pub(super) fn enter_standby(&mut self) -> Phase {
+        Phase::Standby
+    }
+
+    pub(super) fn enter_out(&mut self) -> Phase {
+        Phase::Out
+    }
+
+    /// The end of a run that serves nothing.
+    pub(super) fn leave(&mut self) -> Phase {
+        self.exit();
+        Phase::Stopped
+    }
+
+    pub(super) fn nothing(&mut self) {}
+
+    /// What a node that follows does whatever happened.
+    pub(super) fn keep_following(&mut self) {
         self.lapse_eligibility();
         self.follow_rules();
         self.rejoin_rules();
-        if self.latched.is_some() || self.now < self.retry_at {
-            return;
-        }
-        self.take_over_if_right();
     }
 
-    /// Rules of a node in maintenance.
-    pub(super) fn out_rules(&mut self) {
-        if self.stopping.is_some() {
-            self.exit();
-            return;
-        }
-        if self.mode.mode != Mode::Maintenance {
-            self.phase = Phase::Standby;
-            return;
-        }
+    /// What a node in maintenance does whatever happened.
+    pub(super) fn keep_out(&mut self) {
         self.follow_rules();
         self.rejoin_rules();
         if let Some(nag_at) = self.mode.nag_at.filter(|at| self.now >= *at) {
             self.mode.nag_at = Some(nag_at + Duration::from_secs(3600));
-            let why = Why::new(Code::MaintenanceLong, "maintenance lasts longer than was asked for");
-            self.tell(why);
+            self.tell(Why::new(Code::MaintenanceLong, "maintenance lasts longer than was asked for"));
         }
     }
 
-    /// Every way to a takeover, from the surest to the most careful.
-    fn take_over_if_right(&mut self) {
-        if let Some(right) = self.right_by_release() {
-            self.begin_takeover(TakeoverKind::Released, right);
-        } else if self.peer_is_active() {
-            self.untell("blocked");
-        } else if self.contact() {
-            if let Some(right) = self.right_in_contact() {
-                self.begin_takeover(TakeoverKind::Contact, right);
-            }
-        } else if let Some(right) = self.right_in_silence() {
-            if self.bid_time().is_some_and(|at| self.now >= at) {
-                match self.blocked() {
-                    None => self.begin_bid(right),
-                    Some(why) => self.tell_once("blocked", why),
-                }
-            }
-        } else {
-            self.say_why_waiting();
+    pub(super) fn forget_blocked(&mut self) {
+        self.untell("blocked");
+    }
+
+    /// Says what stands against a takeover, once.
+    fn say_blocked_by(&mut self, text: &str) {
+        let why = self.why_of_row(text);
+        self.tell_once("blocked", why);
+    }
+
+    pub(super) fn say_blocked(&mut self) {
+        if let Some(why) = self.blocked() {
+            self.tell_once("blocked", why);
         }
+    }
+
+    pub(super) fn say_peer_unfit(&mut self) {
+        if let InContact::PeerUnfit(text) = self.in_contact() {
+            self.say_blocked_by(&text);
+        }
+    }
+
+    pub(super) fn say_nobody_better(&mut self) {
+        if let InContact::Unknown(text) = self.in_contact() {
+            self.say_blocked_by(&text);
+        }
+    }
+
+    pub(super) fn say_unproven(&mut self) {
+        self.say_blocked_by("the peer is not seen and nothing proves that this node has the newest data");
     }
 
     /// The peer closed its gate and said so: no lease has to be waited out.
-    fn right_by_release(&self) -> Option<Right> {
-        let released = self.peer.released.as_ref()?;
+    pub(super) fn released_to_this_node(&self) -> bool {
+        let Some(released) = self.peer.released.as_ref() else { return false };
         let granted = self.durable.eligible == Some(released.epoch);
         let current = released.epoch == self.durable.epoch && released.operation.is_none();
-        let peer_down = !self.peer_is_active();
-        (current && granted && peer_down && self.blocked().is_none()).then_some(Right::Released)
+        current && granted && !self.peer_is_active()
+    }
+
+    pub(super) fn take_over_released(&mut self) -> Phase {
+        self.begin_takeover(TakeoverKind::Released, Right::Released)
+    }
+
+    pub(super) fn take_over_in_contact(&mut self) -> Phase {
+        let InContact::Mine(right) = self.in_contact() else { return Phase::Standby };
+        self.begin_takeover(TakeoverKind::Contact, right)
+    }
+
+    pub(super) fn force_takeover(&mut self) -> Phase {
+        self.begin_takeover(TakeoverKind::Forced, Right::Operator)
     }
 
     /// Neither is active and both see each other: newest data first.
-    fn right_in_contact(&mut self) -> Option<Right> {
-        let facts = self.fresh_facts()?.clone();
+    pub(super) fn in_contact(&self) -> InContact {
+        let Some(facts) = self.fresh_facts() else { return InContact::NotMine };
         let settled =
             self.peer.contact_since.is_some_and(|since| self.now >= since + 3 * self.settings.heartbeat);
         if !settled || !self.heard_since_idle() || self.blocked().is_some() {
-            return None;
+            return InContact::NotMine;
         }
         if self.mode.mode == Mode::Standalone {
-            if !self.fork_is_judged(&facts) {
-                return None;
-            }
-            return (facts.mode != Mode::Standalone || self.durable.epoch > facts.epoch)
-                .then_some(Right::Standalone);
+            return if !self.fork_is_judged(facts) {
+                InContact::Unjudged
+            } else if facts.mode != Mode::Standalone || self.durable.epoch > facts.epoch {
+                InContact::Mine(Right::Standalone)
+            } else {
+                InContact::NotMine
+            };
         }
         let peer_may = facts.fit && facts.mode != Mode::Maintenance;
         if facts.mode == Mode::Standalone {
-            return None;
+            return InContact::NotMine;
         }
         let has_all = facts.database_reachable && self.database.report.gtid.covers(&facts.gtid);
         let may_instead = has_all || self.durable.eligible == Some(self.durable.epoch);
-        match self.preferred(&facts) {
-            Preferred::Me if self.fork_is_judged(&facts) => Some(Right::Contact),
-            Preferred::Me => None,
-            Preferred::Peer if !peer_may && may_instead => Some(Right::Contact),
+        match self.preferred(facts) {
+            Preferred::Me if self.fork_is_judged(facts) => InContact::Mine(Right::Contact),
+            Preferred::Me => InContact::Unjudged,
+            Preferred::Peer if !peer_may && may_instead => InContact::Mine(Right::Contact),
             Preferred::Peer if !peer_may => {
-                let text = format!("the peer has newer data and cannot serve: {}", facts.why);
-                self.tell_once("blocked", Why::new(Code::ContactPeerUnfit, text));
-                None
+                InContact::PeerUnfit(format!("the peer has newer data and cannot serve: {}", facts.why))
             }
-            Preferred::Peer => None,
-            Preferred::Unknown(text) => {
-                let why = Why::new(Code::ContactUnknown, text);
-                self.tell_once("blocked", why);
-                None
-            }
+            Preferred::Peer => InContact::NotMine,
+            Preferred::Unknown(text) => InContact::Unknown(text),
         }
     }
 
@@ -181,7 +193,7 @@ impl Node {
     }
 
     /// The peer is silent: what gives this node the right to go on alone.
-    fn right_in_silence(&self) -> Option<Right> {
+    pub(super) fn right_in_silence(&self) -> Option<Right> {
         let epoch = self.durable.epoch;
         if self.mode.mode == Mode::Standalone {
             Some(Right::Standalone)
@@ -249,7 +261,7 @@ impl Node {
     }
 
     fn role_wanted(&self) -> Role {
-        match self.phase {
+        match self.phase.now() {
             Phase::Active(_) | Phase::HandingOver(_) => Role::Active,
             _ => Role::Standby,
         }
@@ -334,16 +346,6 @@ impl Node {
         }
     }
 
-    fn say_why_waiting(&mut self) {
-        let started = self.started.unwrap_or_default();
-        if self.now < started + self.settings.peer_wait {
-            return;
-        }
-        let text = "the peer is not seen and nothing proves that this node has the newest data";
-        let why = Why::new(Code::BootUnproven, text);
-        self.tell_once("blocked", why);
-    }
-
     /// Someone answered for the address, or wrote heartbeat rows, when the lease should have been dead.
     pub(super) fn on_proof_of_life(&mut self, topic: &'static str, what: String) {
         if self.now < self.wait.lease_dead || self.contact() {
@@ -351,7 +353,7 @@ impl Node {
         }
         self.peer.proof_of_life = Some((what.clone(), self.now));
         self.wait.proof_of_life(&self.settings, self.now);
-        self.takeover_meets_life(&what);
+        self.consider(Matter::Nothing);
         let text = format!("the peer is silent on VRRP and the peer link, but it lives: {what}");
         let why = Why::new(Code::ProofOfLife, text);
         self.tell_once(topic, why);
@@ -361,6 +363,20 @@ impl Node {
     pub(super) fn watch_for_life(&mut self, on: bool) {
         self.act(Action::WatchForLife { on });
     }
+}
+
+/// What follows from seeing each other while neither is active.
+pub(super) enum InContact {
+    /// This node serves, by this right.
+    Mine(Right),
+    /// Not before it is known whether what only this node has is data.
+    Unjudged,
+    /// The peer would, and cannot.
+    PeerUnfit(String),
+    /// Nobody by itself.
+    Unknown(String),
+    /// The peer, or it is too early to say.
+    NotMine,
 }
 
 /// Who shall serve when both see each other and neither is active.

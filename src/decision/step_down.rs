@@ -11,7 +11,7 @@ use super::peer::{PeerMessage, Released};
 use super::phase::{Cause, Phase, Purpose, outcome};
 use super::time::Instant;
 use super::why::Why;
-use super::words::{Epoch, Mode};
+use super::words::Epoch;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,17 +29,21 @@ pub(super) struct SteppingDown {
     began: Instant,
 }
 
+impl SteppingDown {
+    /// The gate is closed, or the kernel has closed it at lease end.
+    pub(super) const fn gate_is_shut(&self) -> bool {
+        self.closed
+    }
+}
+
 /// How long the daemon waits for a database that does not obey before it stops all the same: the gate is
 /// closed, and the gate process keeps trying.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Node {
     /// Ends whatever activity there is.
-    pub(super) fn step_down(&mut self, cause: Cause, text: String) {
-        if matches!(self.phase, Phase::SteppingDown(_)) {
-            return;
-        }
-        let epoch = match &self.phase {
+    pub(super) fn step_down(&mut self, cause: Cause, text: String) -> Phase {
+        let epoch = match self.phase.now() {
             Phase::TakingOver(takeover) => takeover.epoch,
             _ if self.gate.state.open => self.gate.state.epoch,
             _ => self.durable.epoch,
@@ -53,7 +57,10 @@ impl Node {
         if self.advertises() {
             self.act(Action::SendAdvert { priority: 0 });
         }
-        self.phase = Phase::SteppingDown(SteppingDown {
+        self.close_gate();
+        self.forbid_writes();
+        self.tell(Why::new(Code::StepDown, format!("stepping down ({}): {text}", cause.code())));
+        Phase::SteppingDown(SteppingDown {
             cause,
             epoch,
             closed: false,
@@ -63,10 +70,7 @@ impl Node {
             tail,
             again_at: self.now,
             began: self.now,
-        });
-        self.close_gate();
-        self.forbid_writes();
-        self.tell(Why::new(Code::StepDown, format!("stepping down ({}): {text}", cause.code())));
+        })
     }
 
     fn forbid_writes(&mut self) {
@@ -76,7 +80,7 @@ impl Node {
 
     pub(super) fn on_closed(&mut self, result: StepResult) {
         let closed = outcome(result);
-        let Phase::SteppingDown(down) = &mut self.phase else { return };
+        let Phase::SteppingDown(down) = self.phase.within() else { return };
         down.closing = false;
         match closed {
             Ok(_) if !down.closed => {
@@ -106,7 +110,7 @@ impl Node {
         if forbidden.is_ok() {
             self.database.report.writable = false;
         }
-        let Phase::SteppingDown(down) = &mut self.phase else {
+        let Phase::SteppingDown(down) = self.phase.within() else {
             self.follow.forbidding = false;
             return;
         };
@@ -121,9 +125,10 @@ impl Node {
         }
     }
 
-    pub(super) fn step_down_rules(&mut self) {
+    /// Closes again, and forbids again, what did not obey.
+    pub(super) fn press_on(&mut self) {
         let reachable = self.database.report.reachable;
-        let Phase::SteppingDown(down) = &mut self.phase else { return };
+        let Phase::SteppingDown(down) = self.phase.within() else { return };
         // A gate that the kernel has closed at lease end needs no confirmation by a process that is gone.
         let lapsed = self.now >= self.lease.end.max(down.began) + 2 * self.settings.lease;
         if !down.closed && lapsed && !self.gate.connected {
@@ -134,41 +139,42 @@ impl Node {
         let forbid_again = !down.forbidden && !down.forbidding && again && reachable;
         down.closing |= close_again;
         down.forbidding |= forbid_again;
-        // A dead server takes no writes; what it does when it comes back is the standby's business.
-        let quiet = down.forbidden || (!reachable && !down.forbidding);
-        let patience = self.now >= down.began + STOP_PATIENCE;
-        let (closed, cause) = (down.closed, down.cause);
         if close_again {
             self.close_gate();
         }
         if forbid_again {
             self.forbid_writes();
         }
-        if closed && (quiet || (patience && self.stopping.is_some())) {
-            self.stepped_down(cause);
-        }
     }
 
-    fn stepped_down(&mut self, cause: Cause) {
+    /// A dead server takes no writes; what it does when it comes back is the standby's business.
+    pub(super) fn database_is_quiet(&self) -> bool {
+        let reachable = self.database.report.reachable;
+        matches!(self.phase.now(), Phase::SteppingDown(down) if down.forbidden || (!reachable && !down.forbidding))
+    }
+
+    /// A stop does not wait for ever.
+    pub(super) fn stop_is_due(&self) -> bool {
+        matches!(self.phase.now(), Phase::SteppingDown(down) if self.now >= down.began + STOP_PATIENCE)
+    }
+
+    /// Down: whatever this node is next, it is from standby.
+    pub(super) fn stand_by(&mut self) -> Phase {
+        let cause = match self.phase.now() {
+            Phase::SteppingDown(down) => down.cause,
+            _ => Cause::Operator,
+        };
         self.idle_since = self.now;
         self.untell("forbid");
         self.untell("close");
         let lift = Step::Address(AddressStep::LiftCut);
         self.start(lift, Duration::from_secs(1), Purpose::Undo(Lane::Address));
-        let text = format!("not active any more ({})", cause.code());
-        self.tell(Why::new(Code::StepDownDone, text));
+        self.say(format!("not active any more ({})", cause.code()));
         self.follow.reset();
         // The peer may be bidding: what it opens is to be heard of before this node bids.
         self.listen_anew();
         // And it counts from the last sign of this one: whoever stepped down waits for longer than that.
         self.wait.not_before = self.wait.not_before + self.settings.lease;
-        if self.stopping.is_some() {
-            self.exit();
-            self.phase = Phase::Stopped;
-        } else if self.mode.mode == Mode::Maintenance {
-            self.phase = Phase::Out;
-        } else {
-            self.phase = Phase::Standby;
-        }
+        Phase::Standby
     }
 }

@@ -5,22 +5,23 @@
 
 use super::action::{AddressStep, Answer, DatabaseStep, Lane, Step, StepOutput, StepResult};
 use super::chores::Active;
-use super::code::Code;
 use super::gtid::GtidState;
 use super::node::Node;
 use super::peer::{PeerMessage, Released, Switchover};
 use super::phase::{Cause, Phase, Purpose, outcome};
-use super::takeover::{Right, TakeoverKind};
+use super::table::{Matter, Request};
 use super::time::Instant;
-use super::why::{Severity, Why};
 use super::words::{Epoch, Mode};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long the peer may take to answer `Prepare`, and to open after the release.
-const ANSWER: Duration = Duration::from_secs(2);
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// How long writers may be paused before a handover is called off.
-const PAUSE: Duration = Duration::from_secs(2);
+pub(super) const PAUSE: Duration = Duration::from_secs(2);
+
+const SILENT: &str = "the peer is silent";
+const NO_ANSWER: &str = "the peer did not answer in time";
 
 /// The old side of a handover.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -71,23 +72,19 @@ pub(super) enum HandOverStep {
     Thaw,
 }
 
-/// The new side, up to the release.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Receiving {
-    operation: u64,
-    planned: bool,
-    reached: bool,
-    until: Instant,
-}
-
 impl Node {
     /// Begins to hand over to a peer that can serve.
-    pub(super) fn begin_handover(&mut self, cause: Cause, text: String, asked_by_peer: Option<u64>) {
-        let Phase::Active(active) = &mut self.phase else { return };
-        let active = std::mem::take(active);
+    pub(super) fn begin_handover(&mut self, cause: Cause, text: String, asked_by_peer: Option<u64>) -> Phase {
+        let active = match self.phase.within() {
+            Phase::Active(active) => std::mem::take(active),
+            _ => Active::default(),
+        };
         let operation = self.next_operation();
         let next_epoch = self.durable.epoch.next_for(self.peer_id());
-        self.phase = Phase::HandingOver(HandingOver {
+        let planned = cause != Cause::Check;
+        self.say(format!("handing over to the peer: {text}"));
+        self.send(PeerMessage::Switchover(Switchover::Prepare { operation, epoch: next_epoch, planned }));
+        Phase::HandingOver(HandingOver {
             operation,
             cause,
             next_epoch,
@@ -100,57 +97,71 @@ impl Node {
             began: self.now,
             asked_by_peer,
             active,
-        });
-        let planned = cause != Cause::Check;
-        self.tell(Why::new(Code::SwitchoverStarted, format!("handing over to the peer: {text}")));
-        self.send(PeerMessage::Switchover(Switchover::Prepare { operation, epoch: next_epoch, planned }));
+        })
     }
 
-    pub(super) fn handover_rules(&mut self) {
-        let Phase::HandingOver(over) = &self.phase else { return };
-        let (late, past, cause) = (self.now >= over.until, over.past_no_return(), over.cause);
-        if past {
-            let next = over.next_epoch;
-            if self.peer.released.as_ref().is_some_and(|released| released.epoch >= next) {
-                self.handed_over(
-                    "the peer could not open and closed again: whoever can serve takes over",
-                    false,
-                );
-            } else if late {
-                self.handed_over(
-                    "the peer did not say that it serves; it may: this side stays standby",
-                    false,
-                );
-            }
-            return;
-        }
-        if let Some((cause, text)) = self.must_step_down().filter(|_| !self.handover_closing()) {
-            // The peer must not go on waiting for a release that this switchover will never bring.
-            if let Phase::HandingOver(over) = &self.phase {
-                let operation = over.operation;
-                self.send(PeerMessage::Switchover(Switchover::Abort { operation }));
-            }
-            self.answer_switchover(false, &text);
-            self.step_down(cause, text);
-        } else if !self.contact() {
-            self.call_off_handover("the peer is silent");
-        } else if late {
-            self.call_off_handover("the peer did not answer in time");
-        } else if cause == Cause::Check && self.reason_to_give_up().is_none() && !self.handover_closing() {
-            self.call_off_handover("the check passes again");
+    /// An operator asked, on this node or on the peer.
+    pub(super) fn hand_over_as_asked(&mut self) -> Phase {
+        let request = self.take_request();
+        self.begin_handover(Cause::Operator, request.reason, request.operation)
+    }
+
+    pub(super) fn take_request(&mut self) -> Request {
+        match std::mem::take(&mut self.course.matter) {
+            Matter::Request(request) => request,
+            _ => Request::default(),
         }
     }
 
-    fn handover_closing(&self) -> bool {
-        matches!(&self.phase, Phase::HandingOver(over) if over.stage == Stage::Sealing)
+    pub(super) fn switchover_is_late(&self) -> bool {
+        match self.phase.now() {
+            Phase::HandingOver(over) => self.now >= over.until,
+            Phase::Receiving(receiving) => self.now >= receiving.until,
+            _ => false,
+        }
+    }
+
+    pub(super) const fn handover_is_released(&self) -> bool {
+        matches!(self.phase.now(), Phase::HandingOver(over) if over.past_no_return())
+    }
+
+    pub(super) fn peer_released_next(&self) -> bool {
+        let Phase::HandingOver(over) = self.phase.now() else { return false };
+        self.peer.released.as_ref().is_some_and(|released| released.epoch >= over.next_epoch)
+    }
+
+    /// A check caused it, and passes again.
+    pub(super) fn handover_is_needless(&self) -> bool {
+        matches!(self.phase.now(), Phase::HandingOver(over) if over.cause == Cause::Check)
+            && self.reason_to_give_up().is_none()
+    }
+
+    pub(super) fn stand_by_after_peer_closed(&mut self) -> Phase {
+        self.handed_over("the peer could not open and closed again: whoever can serve takes over", false)
+    }
+
+    pub(super) fn stand_by_after_silence(&mut self) -> Phase {
+        self.handed_over("the peer did not say that it serves; it may: this side stays standby", false)
+    }
+
+    pub(super) fn follow_opened_peer(&mut self) -> Phase {
+        let epoch = match self.course.matter {
+            Matter::Opened(epoch) => epoch,
+            _ => self.durable.epoch,
+        };
+        self.handed_over(&format!("the peer serves in epoch {epoch}"), true)
+    }
+
+    pub(super) const fn handover_closing(&self) -> bool {
+        matches!(self.phase.now(), Phase::HandingOver(over) if matches!(over.stage, Stage::Sealing))
     }
 
     pub(super) fn handed_over_to(&self, epoch: Epoch) -> bool {
-        matches!(&self.phase, Phase::HandingOver(over) if over.past_no_return() && epoch >= over.next_epoch)
+        matches!(self.phase.now(), Phase::HandingOver(over) if over.past_no_return() && epoch >= over.next_epoch)
     }
 
     pub(super) fn thaw_if_frozen(&mut self) {
-        if let Phase::HandingOver(over) = &self.phase
+        if let Phase::HandingOver(over) = self.phase.now()
             && over.frozen
         {
             self.start(
@@ -163,36 +174,78 @@ impl Node {
 
     /// A handover that ends with the activity itself: the peer must not wait for its next part.
     pub(super) fn abort_handover(&mut self) {
-        if let Phase::HandingOver(over) = &self.phase {
+        if let Phase::HandingOver(over) = self.phase.now() {
             let operation = over.operation;
             self.send(PeerMessage::Switchover(Switchover::Abort { operation }));
         }
     }
 
     /// Before the point of no return everything is undone.
-    fn call_off_handover(&mut self, because: &str) {
-        let Phase::HandingOver(over) = &mut self.phase else { return };
-        let (operation, stage) = (over.operation, over.stage);
-        let active = std::mem::take(&mut over.active);
+    fn undo_handover(&mut self, because: &str) -> Active {
+        let Phase::HandingOver(over) = self.phase.within() else { return Active::default() };
+        let (operation, active) = (over.operation, std::mem::take(&mut over.active));
         self.send(PeerMessage::Switchover(Switchover::Abort { operation }));
         self.answer_switchover(false, because);
         self.retry_at = self.now + Duration::from_secs(1);
-        let text = format!("the handover is called off, this node goes on: {because}");
-        self.tell(Why::new(Code::SwitchoverCalledOff, text).resolved_by("apctl switchover --dry-run"));
+        let why = self.why_of_row(format!("the handover is called off, this node goes on: {because}"));
+        self.tell(why.resolved_by("apctl switchover --dry-run"));
         self.thaw_if_frozen();
-        if stage == Stage::Sealing {
-            // Gate and database are on their way down: all the way down, then up again by an ordinary takeover;
-            // alone if the peer is gone, to whom nothing was released yet.
-            self.durable.handed_over = None;
-            if !self.contact() && self.may_go_solo() {
-                self.durable.solo = Some(self.durable.epoch);
-            }
-            self.persist(Purpose::Record);
-            self.step_down(Cause::TakeoverFailed, because.to_owned());
-        } else {
-            self.phase = Phase::Active(active);
-            self.act(super::action::Action::WatchDatabase { heartbeat_epoch: Some(self.durable.epoch) });
+        active
+    }
+
+    fn call_off_handover(&mut self, because: &str) -> Phase {
+        let active = self.undo_handover(because);
+        self.act(super::action::Action::WatchDatabase { heartbeat_epoch: Some(self.durable.epoch) });
+        Phase::Active(active)
+    }
+
+    /// Gate and database are on their way down: all the way down, then up again by an ordinary takeover; alone if
+    /// the peer is gone, to whom nothing was released yet.
+    fn break_off_handover(&mut self, because: &str) -> Phase {
+        let _ = self.undo_handover(because);
+        self.durable.handed_over = None;
+        if !self.contact() && self.may_go_solo() {
+            self.durable.solo = Some(self.durable.epoch);
         }
+        self.persist(Purpose::Record);
+        self.step_down(Cause::TakeoverFailed, because.to_owned())
+    }
+
+    fn take_failure(&mut self) -> String {
+        match std::mem::take(&mut self.course.matter) {
+            Matter::HandoverFailed(text) => text,
+            other => format!("{other:?}"),
+        }
+    }
+
+    pub(super) fn call_off_for_failure(&mut self) -> Phase {
+        let because = self.take_failure();
+        self.call_off_handover(&because)
+    }
+
+    pub(super) fn break_off_for_failure(&mut self) -> Phase {
+        let because = self.take_failure();
+        self.break_off_handover(&because)
+    }
+
+    pub(super) fn call_off_in_silence(&mut self) -> Phase {
+        self.call_off_handover(SILENT)
+    }
+
+    pub(super) fn break_off_in_silence(&mut self) -> Phase {
+        self.break_off_handover(SILENT)
+    }
+
+    pub(super) fn call_off_late(&mut self) -> Phase {
+        self.call_off_handover(NO_ANSWER)
+    }
+
+    pub(super) fn break_off_late(&mut self) -> Phase {
+        self.break_off_handover(NO_ANSWER)
+    }
+
+    pub(super) fn call_off_well_again(&mut self) -> Phase {
+        self.call_off_handover("the check passes again")
     }
 
     pub(super) fn on_switchover(&mut self, part: Switchover) {
@@ -210,7 +263,7 @@ impl Node {
 
     /// The standby's operator asks.
     fn on_request(&mut self, operation: u64, reason: String) {
-        let refused = if !matches!(self.phase, Phase::Active(_)) {
+        let refused = if !matches!(self.phase.now(), Phase::Active(_)) {
             Some("the peer is not active".to_owned())
         } else if !self.peer_can_serve() {
             Some(self.why_peer_cannot_serve())
@@ -221,7 +274,10 @@ impl Node {
             Some(text) => {
                 self.send(PeerMessage::Switchover(Switchover::Answered { operation, ok: false, text }));
             }
-            None => self.begin_handover(Cause::Operator, reason, Some(operation)),
+            None => {
+                let request = Request { operation: Some(operation), reason, ..Request::default() };
+                self.consider(Matter::Request(request));
+            }
         }
     }
 
@@ -232,78 +288,8 @@ impl Node {
         }
     }
 
-    // ---- new side ----
-
-    fn on_prepare(&mut self, operation: u64, epoch: Epoch, planned: bool) {
-        let current = epoch == self.durable.epoch.next_for(self.settings.me);
-        let refused = if !matches!(self.phase, Phase::Standby) {
-            Some("it is not a standby".to_owned())
-        } else if !current {
-            Some(format!("it knows epoch {}, which does not lead to {epoch}", self.durable.epoch))
-        } else {
-            let unfit = self.unfit_for_standby();
-            (!unfit.is_empty()).then(|| unfit.join("; "))
-        };
-        if refused.is_none() {
-            let until = self.now + ANSWER + PAUSE;
-            self.phase = Phase::Receiving(Receiving { operation, planned, reached: false, until });
-        }
-        self.send(PeerMessage::Switchover(Switchover::Ready { operation, refused }));
-    }
-
-    fn on_reach(&mut self, operation: u64, position: GtidState) {
-        if !matches!(&self.phase, Phase::Receiving(receiving) if receiving.operation == operation) {
-            return;
-        }
-        let step = Step::Database(DatabaseStep::WaitFor { position });
-        self.start(step, PAUSE / 2, Purpose::Reach(operation));
-    }
-
-    pub(super) fn on_reached(&mut self, operation: u64, result: &StepResult) {
-        let ok = matches!(result, StepResult::Ok(_));
-        let Phase::Receiving(receiving) = &mut self.phase else { return };
-        if receiving.operation == operation {
-            receiving.reached = ok;
-            self.send(PeerMessage::Switchover(Switchover::Reached { operation, ok }));
-        }
-    }
-
-    fn on_abort(&mut self, operation: u64) {
-        if matches!(&self.phase, Phase::Receiving(receiving) if receiving.operation == operation) {
-            self.phase = Phase::Standby;
-            let why = Why::new(Code::SwitchoverCalledOff, "the active called the switchover off");
-            self.tell(why.weighing(Severity::Info));
-        }
-    }
-
-    pub(super) fn receiving_rules(&mut self) {
-        let Phase::Receiving(receiving) = &self.phase else { return };
-        if self.now >= receiving.until || !self.contact() || self.mode.mode != Mode::Ap {
-            self.phase = Phase::Standby;
-            let text = "the active did not go on with the switchover";
-            self.tell(Why::new(Code::SwitchoverCalledOff, text).weighing(Severity::Warning));
-        }
-    }
-
-    /// The old side's gate is closed, its server sealed: the right is here.
-    pub(super) fn on_handed_over_here(&mut self, operation: u64, released: &Released) {
-        let Phase::Receiving(receiving) = &self.phase else { return };
-        if receiving.operation != operation || !receiving.reached || !released.read_only {
-            return;
-        }
-        let kind = if receiving.planned { TakeoverKind::Planned } else { TakeoverKind::Handover };
-        self.take_over(kind, Right::Released, Default::default(), Some(operation));
-    }
-
-    pub(super) fn tell_opened(&mut self, operation: u64, epoch: Epoch) {
-        let position = self.database.report.gtid.clone();
-        self.send(PeerMessage::Switchover(Switchover::Opened { operation, epoch, position }));
-    }
-
-    // ---- old side ----
-
     fn over(&mut self, operation: u64, stage: Stage) -> Option<&mut HandingOver> {
-        match &mut self.phase {
+        match self.phase.within() {
             Phase::HandingOver(over) if over.operation == operation && over.stage == stage => Some(over),
             _ => None,
         }
@@ -313,7 +299,7 @@ impl Node {
         let now = self.now;
         let Some(over) = self.over(operation, Stage::Preparing) else { return };
         if let Some(text) = refused {
-            self.call_off_handover(&format!("the peer refuses: {text}"));
+            self.consider(Matter::HandoverFailed(format!("the peer refuses: {text}")));
             return;
         }
         over.stage = Stage::Freezing;
@@ -328,7 +314,7 @@ impl Node {
     fn on_peer_reached(&mut self, operation: u64, ok: bool) {
         let Some(over) = self.over(operation, Stage::Reaching) else { return };
         if !ok {
-            self.call_off_handover("the peer did not reach the position in time");
+            self.consider(Matter::HandoverFailed("the peer did not reach the position in time".into()));
             return;
         }
         over.stage = Stage::Sealing;
@@ -342,7 +328,7 @@ impl Node {
 
     pub(super) fn on_handover_step(&mut self, operation: u64, step: HandOverStep, result: StepResult) {
         let now = self.now;
-        let Phase::HandingOver(over) = &mut self.phase else { return };
+        let Phase::HandingOver(over) = self.phase.within() else { return };
         if over.operation != operation {
             return;
         }
@@ -350,7 +336,7 @@ impl Node {
             Ok(output) => output,
             Err(_) if step == HandOverStep::Thaw => return,
             Err(text) => {
-                self.call_off_handover(&format!("{step:?}: {text}"));
+                self.consider(Matter::HandoverFailed(format!("{step:?}: {text}")));
                 return;
             }
         };
@@ -378,7 +364,7 @@ impl Node {
     }
 
     fn seal_when_closed(&mut self) {
-        let Phase::HandingOver(over) = &self.phase else { return };
+        let Phase::HandingOver(over) = self.phase.now() else { return };
         if over.closed && over.recorded {
             let operation = over.operation;
             let step = Step::Database(DatabaseStep::Seal);
@@ -388,11 +374,11 @@ impl Node {
 
     /// The point of no return.
     fn release(&mut self, sealed_at: &GtidState) {
-        let Phase::HandingOver(over) = &mut self.phase else { return };
+        let Phase::HandingOver(over) = self.phase.within() else { return };
         over.frozen = false;
         if *sealed_at != over.position {
             let text = format!("the position moved from {} to {sealed_at} under the freeze", over.position);
-            self.call_off_handover(&text);
+            self.consider(Matter::HandoverFailed(text));
             return;
         }
         over.stage = Stage::Released;
@@ -415,13 +401,15 @@ impl Node {
             return;
         }
         self.durable.epoch = self.durable.epoch.max(epoch);
-        self.handed_over(&format!("the peer serves in epoch {epoch}"), true);
+        self.consider(Matter::Opened(epoch));
     }
 
     /// This side is standby of the next epoch, whatever the other side says.
-    fn handed_over(&mut self, text: &str, confirmed: bool) {
-        let Phase::HandingOver(over) = &self.phase else { return };
-        let (cause, next, took) = (over.cause, over.next_epoch, self.now.since(over.began).as_millis());
+    fn handed_over(&mut self, text: &str, confirmed: bool) -> Phase {
+        let (cause, next, took) = match self.phase.now() {
+            Phase::HandingOver(over) => (over.cause, over.next_epoch, self.now.since(over.began).as_millis()),
+            _ => (Cause::HandedOver, self.durable.epoch, 0),
+        };
         self.answer_switchover(confirmed, &format!("{text}; {took} ms"));
         self.durable.epoch = self.durable.epoch.max(next);
         self.durable.handed_over = Some(self.durable.epoch);
@@ -431,20 +419,13 @@ impl Node {
             self.enter_maintenance_as_loser(self.durable.epoch);
         }
         self.persist(Purpose::Record);
-        self.tell(Why::new(Code::SwitchoverDone, format!("handed over: {text}")));
-        if self.stopping.is_some() {
-            self.phase = Phase::Stopped;
-            self.exit();
-        } else if self.mode.mode == Mode::Maintenance {
-            self.phase = Phase::Out;
-        } else {
-            self.phase = Phase::Standby;
-        }
+        self.say(format!("handed over: {text}"));
+        Phase::Standby
     }
 
     /// Tells whoever asked for the switchover how it ended.
-    fn answer_switchover(&mut self, ok: bool, text: &str) {
-        let asked_by_peer = match &self.phase {
+    pub(super) fn answer_switchover(&mut self, ok: bool, text: &str) {
+        let asked_by_peer = match self.phase.now() {
             Phase::HandingOver(over) => over.asked_by_peer,
             _ => None,
         };

@@ -8,6 +8,7 @@ use super::gtid::GtidState;
 use super::node::Node;
 use super::phase::{Cause, Phase, Purpose, outcome};
 use super::settings::OnUndrained;
+use super::table::Matter;
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, Mode, Protection, Role};
@@ -57,8 +58,8 @@ impl TakingOver {
 
 impl Node {
     /// A takeover without a bid.
-    pub(super) fn begin_takeover(&mut self, kind: TakeoverKind, right: Right) {
-        self.take_over(kind, right, Prepared::default(), None);
+    pub(super) fn begin_takeover(&mut self, kind: TakeoverKind, right: Right) -> Phase {
+        self.take_over(kind, right, Prepared::default(), None)
     }
 
     /// The point where the right is held: from here on the effects follow.
@@ -68,7 +69,7 @@ impl Node {
         right: Right,
         prepared: Prepared,
         operation: Option<u64>,
-    ) {
+    ) -> Phase {
         let known = self.peer.facts.as_ref().map_or(Epoch::default(), |facts| facts.epoch);
         let epoch = self.durable.epoch.max(known).next_for(self.settings.me);
         let tail = self.peer.released.as_ref().is_some_and(|released| released.tail);
@@ -89,7 +90,8 @@ impl Node {
         self.untell("life.stream");
         self.untell("blocked");
         let run = self.next_operation();
-        self.phase = Phase::TakingOver(TakingOver {
+        self.say(format!("takeover into epoch {epoch} by right of {}", right.code()));
+        Phase::TakingOver(TakingOver {
             kind,
             epoch,
             right,
@@ -106,36 +108,13 @@ impl Node {
             lease_asked: self.now,
             watching: kind == TakeoverKind::Silence,
             began: self.now,
-        });
-        self.tell(Why::new(
-            Code::TakeoverStarted,
-            format!("takeover into epoch {epoch} by right of {}", right.code()),
-        ));
+        })
     }
 
-    pub(super) fn takeover_rules(&mut self) {
-        if let Some((cause, text)) = self.must_step_down() {
-            self.fail_takeover(cause, text);
-            return;
-        }
-        if self.mode.mode == Mode::Maintenance {
-            self.step_down(Cause::Mode, "the mode became maintenance during the takeover".into());
-            return;
-        }
-        if self.overtaken_in_contact() {
-            self.step_down(Cause::NewerEpoch, "the peer serves already".into());
-            return;
-        }
-        if self.cut_off_in_takeover() {
-            self.step_down(Cause::Isolated, "no gateway target answers any more".into());
-            return;
-        }
-        while let Phase::TakingOver(takeover) = &self.phase {
-            if takeover.waiting {
-                return;
-            }
-            let Some(step) = TAKE_OVER.get(takeover.next).copied() else {
-                self.takeover_done();
+    /// Begins the steps whose turn it is, up to the first that must be waited for.
+    pub(super) fn begin_steps(&mut self) {
+        while let Phase::TakingOver(takeover) = self.phase.now() {
+            let Some(step) = TAKE_OVER.get(takeover.next).copied().filter(|_| !takeover.waiting) else {
                 return;
             };
             if !self.begin_takeover_step(step) {
@@ -144,16 +123,31 @@ impl Node {
         }
     }
 
+    /// Every step has ended.
+    pub(super) fn takeover_is_complete(&self) -> bool {
+        matches!(self.phase.now(), Phase::TakingOver(takeover) if !takeover.waiting && takeover.next >= TAKE_OVER.len())
+    }
+
+    /// A takeover by consent that the peer does not acknowledge.
+    pub(super) fn lease_is_refused(&self) -> bool {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
+        let holding = !takeover.waiting && TAKE_OVER.get(takeover.next) == Some(&TakeoverStep::HoldLease);
+        let held = self.durable.solo == Some(takeover.epoch) || self.lease.end > self.now;
+        let asked = takeover.lease_asked != takeover.began;
+        let late = self.now >= takeover.began + 4 * self.settings.lease;
+        takeover.kind == TakeoverKind::Contact && holding && asked && !held && late
+    }
+
     /// The peer did not hear this node, and serves: a takeover in contact rests on its consent.
-    fn overtaken_in_contact(&self) -> bool {
-        let Phase::TakingOver(takeover) = &self.phase else { return false };
+    pub(super) fn overtaken_in_contact(&self) -> bool {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         takeover.kind == TakeoverKind::Contact
             && self.fresh_facts().is_some_and(|facts| facts.serving && facts.role == Role::Active)
     }
 
     /// At `gateway` a takeover in silence goes on only while the targets answer.
-    fn cut_off_in_takeover(&self) -> bool {
-        let Phase::TakingOver(takeover) = &self.phase else { return false };
+    pub(super) fn cut_off_in_takeover(&self) -> bool {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         takeover.kind == TakeoverKind::Silence
             && self.settings.protection == Protection::Gateway
             && self.mode.mode != Mode::Standalone
@@ -163,7 +157,7 @@ impl Node {
 
     /// Begins one step, or passes over it; false: it must be waited for.
     fn begin_takeover_step(&mut self, step: TakeoverStep) -> bool {
-        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         let (kind, prepared, tail, epoch, run) =
             (takeover.kind, takeover.prepared, takeover.tail, takeover.epoch, takeover.run);
         let replica = self.database.report.replica.is_some();
@@ -234,7 +228,7 @@ impl Node {
             self.next_takeover_step();
             return true;
         }
-        let Phase::TakingOver(takeover) = &mut self.phase else { return false };
+        let Phase::TakingOver(takeover) = self.phase.within() else { return false };
         if takeover.lease_asked == takeover.began {
             // Ask at once: a heartbeat of the new epoch is the request.
             takeover.lease_asked = self.now + Duration::from_nanos(1);
@@ -243,20 +237,16 @@ impl Node {
         }
         let lonely = kind != TakeoverKind::Contact && !takeover.watching;
         if lonely && !self.contact() {
-            takeover_watches(&mut self.phase);
+            takeover_watches(self.phase.within());
             self.watch_for_life(true);
         }
-        let Phase::TakingOver(takeover) = &mut self.phase else { return false };
-        let patience = 4 * self.settings.lease;
-        let began = takeover.began;
-        if kind == TakeoverKind::Contact {
-            if self.now >= began + patience {
-                // A slow network is no fault that an operator would have to clear.
-                self.fail_takeover(Cause::Isolated, "the peer did not grant a lease".into());
-            }
-        } else if !self.contact() && self.now >= self.bid_ends_at() && self.may_go_solo() {
+        if kind != TakeoverKind::Contact
+            && !self.contact()
+            && self.now >= self.bid_ends_at()
+            && self.may_go_solo()
+        {
             self.durable.solo = Some(epoch);
-            if let Phase::TakingOver(takeover) = &mut self.phase {
+            if let Phase::TakingOver(takeover) = self.phase.within() {
                 takeover.next = 0;
             }
             return true;
@@ -271,13 +261,13 @@ impl Node {
     }
 
     fn set_waiting(&mut self, waiting: bool) {
-        if let Phase::TakingOver(takeover) = &mut self.phase {
+        if let Phase::TakingOver(takeover) = self.phase.within() {
             takeover.waiting = waiting;
         }
     }
 
     fn next_takeover_step(&mut self) {
-        if let Phase::TakingOver(takeover) = &mut self.phase {
+        if let Phase::TakingOver(takeover) = self.phase.within() {
             takeover.next += 1;
             takeover.waiting = false;
         }
@@ -285,7 +275,7 @@ impl Node {
 
     pub(super) fn on_takeover_step(&mut self, run: u64, result: StepResult) {
         let relay_may_go = self.relay_may_go();
-        let Phase::TakingOver(takeover) = &mut self.phase else { return };
+        let Phase::TakingOver(takeover) = self.phase.within() else { return };
         if takeover.run != run {
             return;
         }
@@ -299,7 +289,7 @@ impl Node {
     }
 
     fn takeover_step_done(&mut self, step: TakeoverStep, output: StepOutput) {
-        let Phase::TakingOver(takeover) = &mut self.phase else { return };
+        let Phase::TakingOver(takeover) = self.phase.within() else { return };
         match (step, output) {
             (TakeoverStep::PersistEpoch, _) => takeover.recorded = true,
             (TakeoverStep::Drain, StepOutput::Position(applied)) => {
@@ -316,7 +306,7 @@ impl Node {
             (TakeoverStep::AskPeer, StepOutput::Comparison(comparison)) => {
                 // A row of the ledger tells of an activity that this node never heard of.
                 if comparison.peer_ledger > takeover.before.max(takeover.known) {
-                    self.outrun(comparison.peer_ledger);
+                    self.consider(Matter::Outrun(comparison.peer_ledger));
                     return;
                 }
                 takeover.theirs = Some(comparison.theirs);
@@ -334,7 +324,7 @@ impl Node {
         timed_out: bool,
         relay_may_go: bool,
     ) {
-        let Phase::TakingOver(takeover) = &mut self.phase else { return };
+        let Phase::TakingOver(takeover) = self.phase.within() else { return };
         match step {
             // This server or the path to the other may only be slow: asked again for a while.
             TakeoverStep::AskPeer if timed_out && self.now < takeover.began + ASK_PEER => {}
@@ -377,23 +367,29 @@ impl Node {
                 self.tell(Why::new(Code::FenceFailed, text));
                 self.next_takeover_step();
             }
-            step => self.fail_takeover(Cause::TakeoverFailed, format!("{step:?}: {text}")),
+            step => {
+                self.consider(Matter::StepFailed(Cause::TakeoverFailed, format!("{step:?}: {text}")));
+            }
         }
     }
 
     /// The peer's server has served in an epoch of which this node did not know: its data is the newer.
-    fn outrun(&mut self, newer: Epoch) {
+    pub(super) fn outrun(&mut self) -> Phase {
+        let newer = match self.course.matter {
+            Matter::Outrun(newer) => newer,
+            _ => self.durable.epoch,
+        };
         self.durable.solo = None;
         self.durable.epoch = self.durable.epoch.max(newer);
         self.persist(Purpose::Record);
         let text = format!("the peer's server has served in epoch {newer}, which this node had not heard of");
-        self.tell(Why::new(Code::TakeoverOutrun, text.clone()));
-        self.step_down(Cause::NewerEpoch, text);
+        self.say(text.clone());
+        self.step_down(Cause::NewerEpoch, text)
     }
 
     /// The peer's server answers and may have what has not arrived here.
     fn peer_server_lives(&self) -> bool {
-        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         match takeover.kind {
             TakeoverKind::Released | TakeoverKind::Contact => {
                 self.fresh_facts().is_some_and(|facts| facts.database_reachable)
@@ -406,7 +402,7 @@ impl Node {
     /// A relay log that nothing applies any more: an operator stands for it, or it holds nothing new, because nothing
     /// is missing here that was received or that the peer's living server has.
     fn relay_may_go(&self) -> bool {
-        let Phase::TakingOver(takeover) = &self.phase else { return false };
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         let mine = &self.database.report.gtid;
         let received = self.database.report.replica.as_ref().map(|replica| &replica.received);
         let nothing_new = takeover.theirs.as_ref().is_some_and(|theirs| mine.covers(theirs))
@@ -414,14 +410,11 @@ impl Node {
         takeover.kind == TakeoverKind::Forced || (takeover.kind == TakeoverKind::Contact && nothing_new)
     }
 
-    /// Someone serves: a takeover that has not opened yet ends.
-    pub(super) fn takeover_meets_life(&mut self, what: &str) {
-        let Phase::TakingOver(takeover) = &self.phase else { return };
+    /// The search for life goes on until the gate is being opened.
+    pub(super) fn takeover_looks_for_life(&self) -> bool {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         let opening = TAKE_OVER.get(takeover.next).is_none_or(|step| *step == TakeoverStep::OpenGate);
-        if takeover.watching && !opening {
-            let text = format!("someone serves while this node takes over: {what}");
-            self.step_down(Cause::TakeoverFailed, text);
-        }
+        takeover.watching && !opening
     }
 
     fn on_undrained(&mut self, text: &str, timed_out: bool) {
@@ -432,7 +425,7 @@ impl Node {
             OnUndrained::Promote => {
                 let text = format!("promoted with an unapplied relay log: {text}");
                 self.tell(Why::new(Code::TakeoverUndrained, text));
-                if let Phase::TakingOver(takeover) = &mut self.phase
+                if let Phase::TakingOver(takeover) = self.phase.within()
                     && takeover.theirs.take().is_some()
                 {
                     // From the question before it: past the catching up.
@@ -441,35 +434,26 @@ impl Node {
                 self.next_takeover_step();
             }
             OnUndrained::Wait | OnUndrained::Refuse => {
-                self.fail_takeover(Cause::TakeoverFailed, format!("the relay log is not applied: {text}"));
+                let text = format!("the relay log is not applied: {text}");
+                self.consider(Matter::StepFailed(Cause::TakeoverFailed, text));
             }
         }
     }
 
-    pub(super) fn fail_takeover(&mut self, cause: Cause, text: String) {
-        // What ends a takeover from outside says nothing about the next one.
-        self.failures += u32::from(cause == Cause::TakeoverFailed);
-        self.retry_at = self.now + Duration::from_secs(1) * self.failures.clamp(1, 10);
-        let why = Why::new(Code::TakeoverFailed, format!("the takeover failed: {text}"));
-        if self.failures >= 3 {
-            self.latched = Some(why.clone());
-        }
-        self.tell(why);
-        self.step_down(cause, text);
-    }
-
     /// Clients are served from here on.
-    fn takeover_done(&mut self) {
-        let Phase::TakingOver(takeover) = &self.phase else { return };
-        let (kind, epoch, operation, began) =
-            (takeover.kind, takeover.epoch, takeover.operation, takeover.began);
+    pub(super) fn serve(&mut self) -> Phase {
+        let (kind, epoch, operation, began) = match self.phase.now() {
+            Phase::TakingOver(takeover) => {
+                (takeover.kind, takeover.epoch, takeover.operation, takeover.began)
+            }
+            _ => (TakeoverKind::Silence, self.durable.epoch, None, self.now),
+        };
         let took = self.now.since(began).as_millis();
         let mut chores = VecDeque::from([Chore::ForgetPrimary, Chore::LiftCut]);
         if kind.ends_standalone() && self.mode.mode != Mode::Standalone {
             chores.push_front(Chore::Standalone(format!("took over into epoch {epoch}")));
         }
         let solo_recorded = self.durable.solo == Some(epoch);
-        self.phase = Phase::Active(Active { chores, solo_recorded, ..Active::default() });
         self.failures = 0;
         self.peer.released = None;
         self.follow.reset();
@@ -477,13 +461,11 @@ impl Node {
         self.act(Action::WatchDatabase { heartbeat_epoch: Some(epoch) });
         self.next_advert = self.now;
         self.next_heartbeat = self.now;
-        self.tell(Why::new(
-            Code::TakeoverDone,
-            format!("active in epoch {epoch}, {took} ms after the right"),
-        ));
+        self.say(format!("active in epoch {epoch}, {took} ms after the right"));
         if let Some(operation) = operation {
             self.tell_opened(operation, epoch);
         }
+        Phase::Active(Active { chores, solo_recorded, ..Active::default() })
     }
 }
 

@@ -4,6 +4,7 @@ use super::event::{DatabaseReport, GateState};
 use super::node::Node;
 use super::peer::PeerFacts;
 use super::phase::Phase;
+use super::table::RowNumber;
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, Mode, Role};
@@ -81,8 +82,21 @@ pub struct View {
     pub not_before: Instant,
     /// What the node waits for next.
     pub next_deadline: Instant,
+    /// The last row of the transition table that moved this node, and when.
+    pub moved: Option<(RowNumber, Instant)>,
+    /// The rows that could move it next.
+    pub next_moves: Vec<NextMove>,
     /// Things an operator should know and that go on: code and text.
     pub warnings: Vec<(String, String)>,
+}
+
+/// A row that could move a node, and how its conditions stand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NextMove {
+    /// Which.
+    pub row: RowNumber,
+    /// Whether each of its conditions holds, in their order; `None` for those that speak of an event to come.
+    pub holds: Vec<Option<bool>>,
 }
 
 /// One check, as shown.
@@ -121,7 +135,7 @@ impl Node {
         Headline {
             role: self.role(),
             mode: self.mode.mode,
-            phase: self.phase_word(),
+            phase: self.phase.state().word(),
             epoch: self.durable.epoch.number,
             serving: self.serving(),
             contact: self.contact(),
@@ -158,7 +172,7 @@ impl Node {
         View {
             taken: self.now,
             role: self.role(),
-            phase: self.phase_word().into(),
+            phase: self.phase.state().word().into(),
             mode: self.mode.mode,
             mode_problem: self.mode.problem.clone(),
             mode_actor: self.mode.actor.clone(),
@@ -190,27 +204,15 @@ impl Node {
             guarded: self.guarded(),
             not_before: self.bid_ends_at(),
             next_deadline: self.next_deadline(),
+            moved: self.course.moved,
+            next_moves: self.next_moves(),
             warnings: self.told.iter().map(|(code, text)| (code.to_string(), text.clone())).collect(),
-        }
-    }
-
-    fn phase_word(&self) -> &'static str {
-        match self.phase {
-            Phase::Stopped => "stopped",
-            Phase::Out => "out",
-            Phase::Standby => "standby",
-            Phase::Bidding(_) => "bidding",
-            Phase::Receiving(_) => "receiving",
-            Phase::TakingOver(_) => "taking_over",
-            Phase::Active(_) => "active",
-            Phase::HandingOver(_) => "handing_over",
-            Phase::SteppingDown(_) => "stepping_down",
         }
     }
 
     /// Everything that keeps this node from serving now.
     fn not_active_because(&self) -> Vec<String> {
-        if matches!(self.phase, Phase::Active(_) | Phase::HandingOver(_)) {
+        if matches!(self.phase.now(), Phase::Active(_) | Phase::HandingOver(_)) {
             return Vec::new();
         }
         let mut reasons = Vec::new();
@@ -239,7 +241,7 @@ impl Node {
         let heartbeat = self.settings.heartbeat;
         let mut deadlines = vec![self.retry_at, self.follow.next_try];
         deadlines.extend(self.peer.heartbeat_at.map(|at| at + 3 * heartbeat));
-        match &self.phase {
+        match self.phase.now() {
             Phase::Standby => deadlines.extend(self.bid_time()),
             Phase::Bidding(_) => deadlines.extend([self.bid_cuts_at(), self.bid_ends_at()]),
             Phase::Active(_) | Phase::HandingOver(_) | Phase::TakingOver(_) => {

@@ -5,14 +5,15 @@ use super::recorder::Recorder;
 use crate::config::checked::Config;
 use crate::decision::code::Code;
 use crate::decision::node::Node;
+use crate::decision::table::{On, Row, To};
 use crate::decision::time::Instant;
 use crate::decision::view::{Headline, View};
 use crate::decision::why::Why;
 use crate::decision::words::{Protection, Role};
 use crate::io::control_socket::Snapshot;
 use crate::wire::control::{
-    CheckStatus, Counters, DatabaseStatus, Evidence, Explain, Match, NextDeadline, NodeState,
-    OperationStatus, PeerDatabase, ReplicaStatus, Rule, Status, meter,
+    CheckStatus, Condition, Counters, DatabaseStatus, Evidence, Explain, Match, NextDeadline, NodeState,
+    OperationStatus, PeerDatabase, ReplicaStatus, Rule, Status, Transition, meter,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -230,6 +231,12 @@ impl Publisher {
             evidence("acknowledgement", yes(view.acknowledged_at.is_some()), age(view.acknowledged_at)),
             evidence("gateway", format!("{} of {} answer", view.gateway.0, view.gateway.1), None),
         ];
+        explain.last_transition = view.moved.and_then(|(number, at)| {
+            Some(Transition { age_ms: age(Some(at)), ..transition(number.row()?, &[]) })
+        });
+        let next = view.next_moves.iter();
+        explain.next_transitions =
+            next.filter_map(|next| Some(transition(next.row.row()?, &next.holds))).collect();
         explain.next_deadline = Some(NextDeadline {
             name: "the next look at the state".into(),
             in_ms: milliseconds(view.next_deadline.since(now)),
@@ -276,6 +283,30 @@ impl Publisher {
             heartbeat_age_ms: ages,
             config_hash: self.config.hash,
         }
+    }
+}
+
+/// A row in words; `holds` says how its conditions stand, where that is known.
+fn transition(row: &Row, holds: &[Option<bool>]) -> Transition {
+    let events = match row.on {
+        On::Any => &[],
+        On::Events(classes) => classes,
+    };
+    let to = match row.to {
+        To::Move(state) => state,
+        To::Stay | To::GoOn => row.from,
+    };
+    let when = row.when.iter().enumerate().map(|(place, guard)| Condition {
+        text: guard.meaning().into(),
+        holds: holds.get(place).copied().flatten(),
+    });
+    Transition {
+        from: row.from.word().into(),
+        to: to.word().into(),
+        code: row.code.map(|code| code.word().into()).unwrap_or_default(),
+        on: events.iter().map(|class| class.meaning().into()).collect(),
+        when: when.collect(),
+        age_ms: None,
     }
 }
 

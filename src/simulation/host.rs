@@ -299,6 +299,7 @@ impl World {
         }
         let Some(daemon) = self.hosts[host].daemon.as_mut() else { return };
         daemon.node.handle(event, now);
+        self.rows.extend(daemon.node.fired());
         let mut actions = Vec::new();
         while let Some(action) = daemon.node.poll_action() {
             actions.push(action);

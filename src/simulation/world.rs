@@ -17,6 +17,7 @@ use super::settings::Configuration;
 use crate::decision::action::Step;
 use crate::decision::event::Event;
 use crate::decision::peer::PeerMessage;
+use crate::decision::table::RowNumber;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
@@ -194,6 +195,8 @@ pub struct World {
     pub judge: Judge,
     pub bug: Option<Bug>,
     pub marks: BTreeSet<&'static str>,
+    /// Rows of the transition table that were carried out.
+    pub rows: BTreeSet<RowNumber>,
     pub trace: Option<Vec<String>>,
     /// What the nodes said since the first fault, at a measured pace.
     pub said: Vec<Said>,
@@ -206,6 +209,8 @@ pub struct Outcome {
     pub violation: Option<String>,
     /// The situations that the run met.
     pub marks: BTreeSet<&'static str>,
+    /// The rows of the transition table that were carried out.
+    pub rows: BTreeSet<RowNumber>,
     /// Named states that the run ended in, by their codes.
     pub named: Vec<String>,
     /// Line by line, if it was asked for.
@@ -246,6 +251,7 @@ impl World {
             judge,
             bug,
             marks: BTreeSet::new(),
+            rows: BTreeSet::new(),
             trace: trace.then(Vec::new),
             said: Vec::new(),
             replicating: [false; 2],
@@ -326,6 +332,7 @@ impl World {
             said: self.said,
             violation: self.checkers.violation,
             marks: self.marks,
+            rows: self.rows,
             named: self.judge.named,
             trace: self.trace.unwrap_or_default(),
             seconds: self.now / MS / 1000,

@@ -19,7 +19,7 @@ pub mod protection;
 pub mod status;
 pub mod timeline;
 
-pub use explain::{Evidence, Explain, NextDeadline, Rule};
+pub use explain::{Condition, Evidence, Explain, NextDeadline, Rule, Transition};
 pub use health::Verdict;
 pub use history::{EntryKind, History, HistoryEntry};
 pub use operation::{Operation, Outcome, Problem, RequestBody};

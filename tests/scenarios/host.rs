@@ -9,9 +9,10 @@ use apd::decision::action::{
 use apd::decision::event::{Event, Found, GateState, ModeReading};
 use apd::decision::node::Node;
 use apd::decision::settings::Settings;
+use apd::decision::table::RowNumber;
 use apd::decision::time::Instant;
 use apd::decision::words::{Epoch, InstanceId, Mode};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// A step in its lane.
@@ -54,6 +55,8 @@ pub struct Host {
     /// Steps that will fail or be slow, by name.
     pub troubles: BTreeMap<String, Trouble>,
     recorder: Recorder,
+    /// Rows of the transition table that were carried out.
+    pub rows: BTreeSet<RowNumber>,
 }
 
 /// What a story has in store for a step.
@@ -91,6 +94,7 @@ impl Host {
             watching: false,
             troubles: BTreeMap::new(),
             recorder: Recorder::default(),
+            rows: BTreeSet::new(),
             settings,
         }
     }
@@ -122,6 +126,7 @@ impl Host {
         let node = self.node.as_mut()?;
         self.recorder.event(self.run, node, &event, now);
         node.handle(event, now);
+        self.rows.extend(node.fired());
         let actions: Vec<Action> = std::iter::from_fn(|| node.poll_action()).collect();
         self.recorder.actions(&actions);
         Some(actions)

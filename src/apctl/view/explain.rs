@@ -2,7 +2,7 @@
 
 use super::super::output::{Output, Tone};
 use super::{clean, span, table, text, wrapped};
-use crate::wire::control::Explain;
+use crate::wire::control::{Explain, Transition};
 
 /// The whole explanation.
 pub fn render(explain: &Explain, output: &Output) -> String {
@@ -16,6 +16,20 @@ pub fn render(explain: &Explain, output: &Output) -> String {
             "  ",
             width,
         ));
+    }
+    if let Some(last) = &explain.last_transition {
+        let age = last.age_ms.map(|age| format!(", {} ago", span(age))).unwrap_or_default();
+        let line = format!("{} -> {} ({}{age}): {}", last.from, last.to, last.code, reasons(last));
+        page.push_str(&heading("last transition", output));
+        page.push_str(&wrapped(&clean(&line), "  ", width));
+    }
+    if !explain.next_transitions.is_empty() {
+        page.push_str(&heading("what could move it next", output));
+        for next in &explain.next_transitions {
+            let on = if next.on.is_empty() { String::new() } else { format!("{}; ", next.on.join(", or ")) };
+            let line = format!("-> {} ({}) if: {on}{}", next.to, next.code, reasons(next));
+            page.push_str(&wrapped(&clean(&line), "  ", width));
+        }
     }
     if !explain.evidence.is_empty() {
         page.push_str(&heading("evidence", output));
@@ -48,6 +62,16 @@ pub fn answers(explain: &Explain, why_not: Option<&str>, what_if: Option<&str>, 
                 .unwrap_or_default()
         };
     answer("why not", why_not, &explain.why_not) + &answer("what if", what_if, &explain.what_if)
+}
+
+/// The conditions of a row, and whether each holds.
+fn reasons(row: &Transition) -> String {
+    let conditions = row.when.iter().map(|condition| match condition.holds {
+        Some(true) => format!("{} [yes]", condition.text),
+        Some(false) => format!("{} [no]", condition.text),
+        None => condition.text.clone(),
+    });
+    conditions.collect::<Vec<_>>().join(", ")
 }
 
 fn heading(words: &str, output: &Output) -> String {

@@ -16,6 +16,12 @@ pub struct Explain {
     pub since_ms: Option<u64>,
     /// The rule that led here.
     pub rule: Rule,
+    /// The row of the transition table that led into the present state.
+    #[serde(default)]
+    pub last_transition: Option<Transition>,
+    /// The rows that could lead out of it, in the order in which they are tried (docs/transitions.md).
+    #[serde(default)]
+    pub next_transitions: Vec<Transition>,
     /// What is known, and how old it is.
     pub evidence: Vec<Evidence>,
     /// What happens next by time alone, if nothing else does.
@@ -35,6 +41,32 @@ pub struct Rule {
     pub code: String,
     /// One sentence, facts included.
     pub text: String,
+}
+
+/// A row of the transition table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// The state that it leads out of.
+    pub from: String,
+    /// The state that it leads into.
+    pub to: String,
+    /// The reason that it carries.
+    pub code: String,
+    /// The events that it waits for, in words; empty: it is looked at after every event.
+    pub on: Vec<String>,
+    /// Its conditions; all must hold.
+    pub when: Vec<Condition>,
+    /// How long ago it was carried out, milliseconds; `None` for one that was not.
+    pub age_ms: Option<u64>,
+}
+
+/// A condition of a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// What it says.
+    pub text: String,
+    /// It holds now; `None` where it speaks of an event.
+    pub holds: Option<bool>,
 }
 
 /// One known fact.
@@ -64,6 +96,8 @@ impl Default for Explain {
             state: "the daemon is starting".to_owned(),
             since_ms: None,
             rule: Rule::default(),
+            last_transition: None,
+            next_transitions: Vec::new(),
             evidence: Vec::new(),
             next_deadline: None,
             would_change: Vec::new(),
@@ -81,6 +115,7 @@ impl Explain {
         let grow = |age: &mut u64| *age = age.saturating_add(more);
         self.since_ms.iter_mut().for_each(grow);
         self.evidence.iter_mut().filter_map(|evidence| evidence.age_ms.as_mut()).for_each(grow);
+        self.last_transition.iter_mut().filter_map(|last| last.age_ms.as_mut()).for_each(grow);
         if let Some(deadline) = &mut self.next_deadline {
             deadline.in_ms = deadline.in_ms.saturating_sub(more);
         }
