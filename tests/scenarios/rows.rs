@@ -5,7 +5,7 @@ use apd::decision::table::{ROWS, Row, RowNumber, To};
 use std::collections::BTreeSet;
 
 /// Seeds of the simulator that are run for rows that no story goes through.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 4_000;
 
 /// Rows that neither goes through, and what it takes: narrow windows, for which a story is still to be written.
 const NOT_MET: &[(&str, &str)] = &[
@@ -13,7 +13,6 @@ const NOT_MET: &[(&str, &str)] = &[
         "stopped | Events([Start]) | [GateHeld] | Move(SteppingDown)",
         "a gate that outlived the right to it: the gate process closes it before a daemon starts",
     ),
-    ("bidding | Any | [ToldToStop] | Move(Standby)", "a stop within the half second of a bid"),
     (
         "receiving | Events([Released]) | [Always] | Move(Standby)",
         "the active ends in another way between its question and its release",
@@ -23,20 +22,8 @@ const NOT_MET: &[(&str, &str)] = &[
         "the active says nothing for four seconds and sends heartbeats all the same",
     ),
     (
-        "receiving | Any | [PeerSilent] | Move(Standby)",
-        "the active dies between its question and its release",
-    ),
-    (
         "receiving | Any | [NotInModeAp] | Move(Standby)",
         "an operator changes the mode between question and release",
-    ),
-    (
-        "taking_over | Events([Resumed]) | [PausedTooLong] | Move(SteppingDown)",
-        "a pause within a takeover that also outlives the lease",
-    ),
-    (
-        "active | Any | [FencedByPeer] | Move(SteppingDown)",
-        "fenced by SQL over a path that the nodes themselves do not have",
     ),
     (
         "handing_over | Events([Heartbeat]) | [NewerEpoch, BeforeRelease] | Move(SteppingDown)",
@@ -51,28 +38,8 @@ const NOT_MET: &[(&str, &str)] = &[
         "the interface goes down within a switchover",
     ),
     (
-        "handing_over | Any | [BeforeSealing, GateClosed] | Move(SteppingDown)",
-        "the gate is lost within a switchover, before it is closed for it",
-    ),
-    (
-        "handing_over | Any | [BeforeSealing, LeaseOver, MayNotGoSolo] | Move(SteppingDown)",
-        "the targets fall silent within a switchover, and the peer too",
-    ),
-    (
         "handing_over | Any | [BeforeSealing, LeaseLongOver] | Move(SteppingDown)",
         "the loop is late by a slice within a switchover",
-    ),
-    (
-        "handing_over | Any | [PeerSilent, Sealing] | Move(SteppingDown)",
-        "the peer falls silent while gate and server are closed for it",
-    ),
-    (
-        "handing_over | Any | [Late] | Move(Active)",
-        "the peer does not answer for two seconds and sends heartbeats all the same",
-    ),
-    (
-        "handing_over | Any | [BeforeSealing, WellAgain] | Move(Active)",
-        "a check passes again within a switchover that it caused",
     ),
     (
         "stepping_down | Any | [GateShut, ToldToStop, PatienceOver] | Move(Standby)",
@@ -81,14 +48,6 @@ const NOT_MET: &[(&str, &str)] = &[
     (
         "taking_over | Any | [PeerServesInContact] | Move(SteppingDown)",
         "both take over by consent at the same moment",
-    ),
-    (
-        "handing_over | Any | [BeforeSealing, DatabaseUnfit] | Move(SteppingDown)",
-        "the server dies within a switchover",
-    ),
-    (
-        "taking_over | Any | [TargetsSilent] | Move(SteppingDown)",
-        "the targets fall silent while the steps of a takeover go on",
     ),
 ];
 
@@ -109,6 +68,11 @@ fn every_row_is_carried_out() {
         met.extend(super::told(&std::fs::read_to_string(path).unwrap()).1);
     }
     let by_stories = met.len();
+    for (number, row) in ROWS.iter().enumerate() {
+        let told = met.contains(&RowNumber(u16::try_from(number).unwrap()));
+        let listed = NOT_MET.iter().any(|(text, _)| line(number, row).ends_with(text));
+        assert!(!(told && listed), "a story goes through it: take it off the list\n{}", line(number, row));
+    }
     let missing = |met: &BTreeSet<RowNumber>| -> Vec<String> {
         let rows = ROWS.iter().enumerate().filter(|(number, row)| {
             matters(row) && !met.contains(&RowNumber(u16::try_from(*number).unwrap()))
@@ -119,9 +83,10 @@ fn every_row_is_carried_out() {
     let listed = |line: &String| NOT_MET.iter().any(|(row, _)| line.ends_with(row));
     while seed < SEEDS && missing(&met).iter().any(|line| !listed(line)) {
         seed += 1;
-        let outcome = apd::simulation::run(seed, None, false);
+        // The same decision, compiled once more to be quick: its rows have the same numbers.
+        let outcome = apd_simulator::simulation::run(seed, None, false);
         assert_eq!(outcome.violation, None, "seed {seed}");
-        met.extend(outcome.rows);
+        met.extend(outcome.rows.into_iter().map(|row| RowNumber(row.0)));
     }
     println!(
         "{} of {} rows were carried out: {by_stories} by stories, the rest by {seed} seeds",

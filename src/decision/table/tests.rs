@@ -10,7 +10,7 @@ use crate::decision::event::{Event, ReplicaReport};
 use crate::decision::peer::Released;
 use crate::decision::settings::tests::settings;
 use crate::decision::time::Instant;
-use crate::decision::words::Epoch;
+use crate::decision::words::{Epoch, Mode};
 
 const NOW: Instant = Instant::from_millis(60_000);
 
@@ -19,6 +19,7 @@ fn taking_over(kind: TakeoverKind, prepared: Prepared, tail: bool) -> Node {
     let mut node = Node::new(settings());
     node.now = NOW;
     node.started = Some(NOW);
+    node.mode.mode = Mode::Ap;
     node.gateway.answered_at = Some(NOW);
     node.gate.connected = true;
     node.database.report.reachable = true;
