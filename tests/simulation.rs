@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// So many seeds run in any case.
 const SEEDS: u64 = 2_000;
 
+/// No more than these are run against the clock: the same ones on every machine that is quick enough.
+const MOST: u64 = 20_000;
+
 /// How many runs the minimiser may take.
 const TRIES: u32 = 1_500;
 
@@ -78,13 +81,13 @@ impl Sum {
     }
 }
 
-/// Seeds from `first` on, in two threads: `least` of them, and more for as long as `time` lasts.
+/// Seeds from `first` on, in two threads: `least` of them, and up to [`MOST`] for as long as `time` lasts.
 fn run_all(first: u64, least: u64, time: Duration) -> Sum {
     let (begun, next, sum) = (Instant::now(), AtomicU64::new(first), Mutex::new(Sum::default()));
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + least && begun.elapsed() >= time {
+            if seed >= first + least && (seed >= first + MOST || begun.elapsed() >= time) {
                 return;
             }
             let outcome = std::panic::catch_unwind(|| run(seed, None, false));

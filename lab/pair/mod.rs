@@ -382,13 +382,7 @@ impl Pair {
             if !self.setup.is_apd() {
                 return Ok(true);
             }
-            let (told, heard) = (
-                setup::status(&self.tools, standby)?,
-                setup::status(&self.tools, self.nodes[active].machine()?)?,
-            );
-            Ok(told["node"]["role"] == "standby"
-                && told["node"]["eligible"] == true
-                && heard["peer"]["role"] == "standby")
+            setup::may_take_over(&self.tools, standby, self.nodes[active].machine()?)
         })
     }
 

@@ -272,6 +272,19 @@ fn copy_passwords(from: &Machine, to: &Machine) -> Result<()> {
     Ok(())
 }
 
+/// Whether both nodes say that the standby may take over.
+pub fn may_take_over(tools: &Tools, standby: &Machine, active: &Machine) -> Result<bool> {
+    let (told, heard) = (status(tools, standby)?, status(tools, active)?);
+    if told["node"]["role"] != "standby"
+        || told["node"]["eligible"] != true
+        || heard["peer"]["role"] != "standby"
+    {
+        return Ok(false);
+    }
+    // The standby's next heartbeat tells the active that it is caught up.
+    Ok(apctl_code(tools, active, &["switchover", "--dry-run"])?.0 == 0)
+}
+
 /// A configuration of `apd` for the laboratory; `timing` are the keys of its two checks.
 pub fn configuration(profile: &str, timing: &str) -> String {
     format!(

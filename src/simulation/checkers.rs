@@ -36,6 +36,8 @@ pub struct Checkers {
     pub last_active: Option<(usize, u64)>,
     /// Until when a kernel timer that stood still excuses two writers.
     pub woke_until: u64,
+    /// When each host was last in mode standalone.
+    pub standalone_at: [Option<u64>; 2],
     /// Who was active when the first fault struck.
     pub struck_active: Option<usize>,
     /// When the newest fault began.
@@ -59,6 +61,11 @@ impl World {
     /// After everything that happens.
     pub fn look(&mut self) {
         let accepts = [self.accepts(0), self.accepts(1)];
+        for host in 0..2 {
+            if self.hosts[host].mode == Mode::Standalone {
+                self.checkers.standalone_at[host] = Some(self.now);
+            }
+        }
         if self.is_partition() {
             self.excuse_partition();
         }
@@ -211,9 +218,13 @@ impl World {
         self.checkers.partition_until = self.now + 1_500 * MS + leases;
     }
 
-    /// An isolated node at `vrrp` goes on by itself: when its port comes back, both serve until it notices.
-    pub fn excuse_isolation(&mut self) {
-        if self.hosts[0].settings.protection == Protection::Vrrp {
+    /// An isolated node goes on by itself at `vrrp`, and everywhere in mode standalone (until its lease of that time
+    /// is over): when its port comes back, both serve until it notices.
+    pub fn excuse_isolation(&mut self, host: usize) {
+        let settings = &self.hosts[host].settings;
+        let leases = 4 * Self::nanos(settings.lease);
+        let alone = self.checkers.standalone_at[host].is_some_and(|at| self.now <= at + leases);
+        if alone || settings.protection == Protection::Vrrp {
             self.excuse_partition();
         }
     }

@@ -147,7 +147,7 @@ impl World {
             }
             What::Isolate => {
                 count(&mut self.network.isolated[host]);
-                self.excuse_isolation();
+                self.excuse_isolation(host);
             }
             What::ApiFails => self.hosts[host].api = !on,
             What::GatewayDown => count(&mut self.network.gateway_down),
@@ -165,7 +165,7 @@ impl World {
                     }
                 }
                 if fault.protocol == Some(Protocol::Gateway) {
-                    self.excuse_isolation();
+                    self.excuse_isolation(host);
                 }
             }
             What::NodesOnly => self.cut_both(&BETWEEN[..2], on),

@@ -113,7 +113,9 @@ impl World {
     pub fn judge(&mut self) {
         self.at(100 * MS, Happening::Judge);
         let pair = self.pair();
-        self.checkers.forked &= !matches!(pair, Pair::Whole(_));
+        // A replica that does not know yet that its connection is gone makes no pair.
+        let whole = matches!(pair, Pair::Whole(_)) && self.round_trip(super::plan::Protocol::Peer);
+        self.checkers.forked &= !whole;
         match self.judge.stage {
             Stage::Boot => {
                 if self.settled(matches!(pair, Pair::Whole(_))) {
@@ -325,6 +327,9 @@ impl World {
         } else if failed && matches!(pair, Pair::Alone(_)) {
             // Called off late: gate and server were on their way down, and the other node took over.
             self.stage(Stage::Rejoining);
+        } else if failed && pair == Pair::None && self.waited(20) {
+            // The new side failed after the release, again and again: what the states name as remedy is used.
+            self.stage(Stage::Healing);
         } else if self.waited(80) {
             let answer = self.answered().cloned();
             self.checkers.broken(format!("L1: a planned switchover does not end: {answer:?} ({pair:?})"));
