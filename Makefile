@@ -14,18 +14,24 @@ sbindir ?= $(prefix)/sbin
 bindir ?= $(prefix)/bin
 unitdir ?= $(prefix)/lib/systemd/system
 docdir ?= $(prefix)/share/doc/apd
+mandir ?= $(prefix)/share/man
+bashdir ?= $(prefix)/share/bash-completion/completions
+zshdir ?= $(prefix)/share/zsh/vendor-completions
+fishdir ?= $(prefix)/share/fish/vendor_completions.d
 PROGRAMS ?= $(TARGET)/release
 
 LAB := $(TARGET)/release/apd-lab
 RUNS ?= 5
 ROUNDS ?= 50
 FUZZ_SECONDS ?= 120
+SEEDS ?= 100000
+FIRST ?= 1
 MUTANTS ?= 400
 SAMPLE_SEED ?= 1
 # How long the simulator runs seeds in `make test`; 2,000 run in any case.
 export APD_SIMULATION_SECONDS ?= 60
 
-.PHONY: all build tools tree demo test fmt-check clippy doc unit compose-test compose-context bench soak fuzz mutants
+.PHONY: all build tools tree demo test fmt-check clippy doc unit compose-test compose-context bench soak seeds fuzz mutants
 .PHONY: clean-lab install install-built uninstall
 
 all: build
@@ -81,6 +87,11 @@ bench: tools build
 soak: tools build
 	$(LAB) soak --rounds $(ROUNDS)
 
+# SEEDS seeds of the simulator from FIRST on, with what is checked and not how long it takes; each violation by its seed.
+seeds:
+	SEEDS=$(SEEDS) FIRST=$(FIRST) $(CARGO) run --quiet --release --manifest-path simulator/Cargo.toml \
+	  --target-dir $(TARGET)/seeds --example seeds
+
 # Each reader of bytes for FUZZ_SECONDS, from its corpus; needs cargo-fuzz (`cargo install cargo-fuzz`). What it finds lies
 # in fuzz/artifacts; once repaired, minimised and put into fuzz/corpus, `make test` replays it for ever.
 fuzz:
@@ -110,7 +121,13 @@ install-built:
 	install -D -m 0644 systemd/apd.tmpfiles $(DESTDIR)$(prefix)/lib/tmpfiles.d/apd.conf
 	install -D -m 0644 systemd/apd.catalog $(DESTDIR)$(prefix)/lib/systemd/catalog/apd.catalog
 	install -D -m 0644 systemd/apd.rules $(DESTDIR)$(prefix)/share/polkit-1/rules.d/60-apd.rules
-	install -D -m 0644 -t $(DESTDIR)$(docdir) README.md docs/*.md
+	install -D -m 0644 -t $(DESTDIR)$(docdir) README.md docs/*.md docs/*.json
+	install -D -m 0644 -t $(DESTDIR)$(docdir)/monitoring docs/monitoring/*
+	install -d $(addprefix $(DESTDIR),$(mandir)/man1 $(bashdir) $(zshdir) $(fishdir))
+	$(PROGRAMS)/apctl man --to $(DESTDIR)$(mandir)/man1
+	$(PROGRAMS)/apctl completions bash >$(DESTDIR)$(bashdir)/apctl
+	$(PROGRAMS)/apctl completions zsh >$(DESTDIR)$(zshdir)/_apctl
+	$(PROGRAMS)/apctl completions fish >$(DESTDIR)$(fishdir)/apctl.fish
 
 # The configuration, the state folder and the user stay.
 uninstall:
@@ -118,4 +135,6 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(wildcard systemd/*.service)))
 	rm -f $(DESTDIR)$(prefix)/lib/sysusers.d/apd.conf $(DESTDIR)$(prefix)/lib/tmpfiles.d/apd.conf
 	rm -f $(DESTDIR)$(prefix)/lib/systemd/catalog/apd.catalog $(DESTDIR)$(prefix)/share/polkit-1/rules.d/60-apd.rules
+	rm -f $(DESTDIR)$(mandir)/man1/apctl.1 $(DESTDIR)$(mandir)/man1/apctl-*.1
+	rm -f $(DESTDIR)$(bashdir)/apctl $(DESTDIR)$(zshdir)/_apctl $(DESTDIR)$(fishdir)/apctl.fish
 	rm -rf $(DESTDIR)$(docdir)

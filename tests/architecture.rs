@@ -16,7 +16,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The promises of every reader, for the fuzzer and for the corpora: it looks at them all.
     ("fuzz", &["fuzz", "config", "io", "wire", "decision"]),
     ("bin", &["apctl", "config", "driver", "gate", "io", "wire", "decision"]),
-    ("driver", &["driver", "config::checked", "io", "wire", "decision"]),
+    (
+        "driver",
+        &[
+            "driver",
+            "config::checked",
+            // A reload, and what the doctor and the peer are told of the configuration.
+            "config::reload",
+            "config::flat",
+            "config::Loaded",
+            "config::Sources",
+            "config::ConfigErrors",
+            // Only in the doctor's own tests.
+            "config::Interface",
+            "config::load",
+            "io",
+            "wire",
+            "decision",
+        ],
+    ),
     ("gate", &["gate", "config::checked", "io", "wire", "decision"]),
     ("apctl", &["apctl", "config", "gate", "simulation", "io", "wire", "decision"]),
     ("config", &["config", "wire", "decision"]),

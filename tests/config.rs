@@ -7,11 +7,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its stage fails")]
 
+#[path = "config/entries.rs"]
+mod entries;
 #[path = "config/host.rs"]
 mod host;
 
-use apd::config::checked::{GatewayMethod, MariaDbEndpoint, Probe};
+use apd::config::checked::{GatewayMethod, MariaDbEndpoint, Means, Probe, Service};
 use apd::config::{Interface, Origin, Problem, render_effective, schema};
+use apd::decision::service::{RunsOn, ServiceSettings};
 use apd::decision::words::NodeId;
 use host::{Host, SECRET, in_tests, shortest};
 use secrecy::ExposeSecret;
@@ -107,7 +110,7 @@ fn the_shortest_file_works_unchanged_on_both_nodes() {
     assert_eq!(db1.lease.duration, Duration::from_millis(350));
     assert_eq!(db1.mariadb.endpoint, MariaDbEndpoint::Socket("/run/mysqld/mysqld.sock".into()));
     assert_eq!(db1.mariadb.password.unwrap().expose_secret(), SECRET);
-    let Probe::Http(probe) = &db1.checks[0].probe;
+    let Probe::Http(probe) = &db1.checks[0].probe else { panic!("{:?}", db1.checks) };
     assert_eq!((probe.host.as_str(), probe.port, probe.path.as_str()), ("127.0.0.1", 8085, "/health"));
     assert_eq!(db1.hash, db2.hash, "both nodes share one file");
 }
@@ -118,6 +121,16 @@ fn everything_with_defaults_written_out_is_the_shortest_file() {
     let short = Host::new().main(&shortest());
     let (mut long, mut short) = (written_out.config(), short.config());
     assert_eq!(long.hash, short.hash);
+    // The shortest file has no service; the keys of this one stand at their defaults.
+    let service = long.services.pop().expect("a service");
+    let settings = ServiceSettings {
+        name: "api".into(),
+        runs_on: RunsOn::Both,
+        restarts: 2,
+        stop_timeout: Duration::from_secs(10),
+        order: 10,
+    };
+    assert_eq!(service, Service { settings, means: Means::Unit("shop-api.service".into()) });
     long.paths.mode_file = PathBuf::new();
     short.paths.mode_file = PathBuf::new();
     assert_eq!(format!("{long:?}"), format!("{short:?}"));
@@ -160,7 +173,7 @@ fn entries_of_check_merge_by_name() {
     );
     assert_eq!((api.timing.fall, api.weight, api.on_active, api.on_standby), (7, -20, true, false));
     assert_eq!(config.mariadb_check.fall, 5);
-    let Probe::Http(probe) = &web.probe;
+    let Probe::Http(probe) = &web.probe else { panic!("{web:?}") };
     assert_eq!((probe.port, probe.path.as_str()), (80, "/?a=1"));
     assert_eq!(config.lease.gate_ports, [80, 3306, 8085]);
 }
@@ -343,6 +356,28 @@ fn what_is_shown_says_where_it_came_from_and_can_be_loaded_again() {
     assert_eq!(format!("{again:?}"), format!("{:?}", loaded.config));
 }
 
+/// Services start in their order, whatever their place; a file in conf.d tunes one of them on one node.
+#[test]
+fn services_start_in_order_and_are_tuned_by_name() {
+    let text = format!(
+        "{}\n[[service]]\nname = \"api\"\nunit = \"shop-api.service\"\norder = 20\n\
+         [[service]]\nname = \"cache\"\ncontainer = \"redis\"\norder = 20\n\
+         [[service]]\nname = \"database\"\nunit = \"mariadb.service\"\norder = 5\n",
+        shortest()
+    );
+    let names = |config: &apd::config::Config| {
+        config.services.iter().map(|service| service.settings.name.clone()).collect::<Vec<_>>()
+    };
+    let both = Host::new().main(&text).config();
+    assert_eq!(names(&both), ["database", "api", "cache"]);
+    assert_eq!(both.database_service().unwrap().settings.name, "database");
+    let tuned = "[[service]]\nname = \"database\"\nruns_on = \"active\"\n";
+    let cold = Host::new().main(&text).part("10-cold.toml", tuned).config();
+    assert_eq!(cold.database_service().unwrap().settings.runs_on, RunsOn::Active);
+    assert_eq!(names(&cold), names(&both));
+    assert_eq!(cold.hash, both.hash, "each node may run them in its own way");
+}
+
 #[test]
 fn the_hash_covers_what_both_nodes_must_share_and_nothing_else() {
     let hash = |from: &str, to: &str| Host::new().main(&shortest().replace(from, to)).config().hash;
@@ -428,7 +463,7 @@ fn the_manual_describes_every_key() {
     for (section, inner) in sections {
         let mut found = vec![(section.clone(), None)];
         keys(inner, &mut found);
-        let later = ["arbiter", "fencing", "service", "hook", "sync", "alerts"].contains(&section.as_str());
+        let later = ["arbiter", "fencing", "sync"].contains(&section.as_str());
         for (key, default) in found {
             assert!(manual.contains(&format!("`{key}`")), "docs/configuration.md does not describe {key}");
             let default = default.filter(|value| !value.is_object() && *value != "" && !later);

@@ -13,7 +13,7 @@ use apd::decision::words::{Epoch, InstanceId, Mode, NodeId, Protection, Role};
 use apd::fuzz::TARGETS;
 use apd::wire::control::{Operation, RequestBody, Status};
 use apd::wire::gate::{FromGate, ToGate};
-use apd::wire::peer::{Hello, PROTOCOL, Purpose, TailHeader, Welcome};
+use apd::wire::peer::{BulkHeader, Hello, PROTOCOL, Purpose, Welcome};
 use apd::wire::{gate, peer, recording, state};
 use std::collections::BTreeSet;
 use std::fs;
@@ -97,6 +97,8 @@ fn heartbeat() -> PeerMessage {
             database_writable: true,
             replica_running: false,
             gtid: "0-1-42,0-2-7".parse().unwrap(),
+            priority: None,
+            role_services: false,
             config_hash: 7,
             why: "clients are served".into(),
         },
@@ -142,7 +144,7 @@ fn peer_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ),
         ("peer", "hello", peer::encode(&hello)),
         ("peer", "welcome", peer::encode(&Welcome::Refused { reason: "another cluster".into() })),
-        ("peer", "tail", peer::encode(&TailHeader::Follows { bytes: 1 << 20 })),
+        ("peer", "tail", peer::encode(&BulkHeader::Follows { bytes: 1 << 20 })),
         ("peer", "too-long", u32::MAX.to_be_bytes().to_vec()),
     ]
 }
@@ -179,6 +181,7 @@ fn control_seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         dry_run: true,
         force: true,
         accept_data_loss: true,
+        level: Some("debug".into()),
         peer_is_off: true,
     };
     let status = Status::starting("shop", "db1", "db2", Protection::Gateway);

@@ -79,7 +79,7 @@ fn link_loss(
 }
 
 #[test]
-fn r1_08_r1_23_r1_42_interface_down_and_up() -> Result<()> {
+fn r1_08_r1_23_r1_42_r1_63_interface_down_and_up() -> Result<()> {
     link_loss(
         |lab, active| lab.inject(Fault::NicDown, active).map(|_| ()),
         |lab, active| lab.heal(Fault::NicDown, active),
@@ -95,7 +95,7 @@ fn r1_08_r1_23_cable_out_and_in() -> Result<()> {
 }
 
 #[test]
-fn r1_08_address_deleted_and_restored() -> Result<()> {
+fn r1_08_r1_63_addresses_flushed_and_restored() -> Result<()> {
     link_loss(
         |lab, active| lab.shell(active, "ip -4 address flush dev eth0").map(|_| ()),
         |lab, active| {
@@ -105,6 +105,15 @@ fn r1_08_address_deleted_and_restored() -> Result<()> {
             );
             lab.shell(active, &line).map(|_| ())
         },
+    )
+}
+
+/// The interface itself goes, as when its driver is unloaded, and one of the same name comes.
+#[test]
+fn r1_63_interface_removed_and_made_again() -> Result<()> {
+    link_loss(
+        |lab, active| lab.shell(active, "ip link delete eth0").map(|_| ()),
+        |lab, active| lab.pair.switch.plug(lab.pair.nodes[active].machine()?, active as u8 + 1),
     )
 }
 

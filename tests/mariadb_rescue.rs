@@ -127,7 +127,8 @@ async fn what_a_killed_primary_did_not_send_is_rescued_and_it_rejoins() {
     let (_beat, heartbeat) = tokio::sync::watch::channel(None);
     let (reports, mut seen) = tokio::sync::mpsc::channel(16);
     let every = std::time::Duration::from_millis(20);
-    let watching = tokio::spawn(pair.on_a.clone().watch(every, LONG, reports, heartbeat, every));
+    let watching =
+        tokio::spawn(pair.on_a.clone().watch(mariadb::timing(every, LONG), reports, heartbeat, every));
     seen.recv().await.unwrap();
     let mark: Bookmark = pair.on_a.bookmark(&have).unwrap();
     watching.abort();
@@ -238,7 +239,7 @@ async fn the_stream_is_alive_only_when_a_fresh_row_arrives() {
     let (beat, heartbeat) = tokio::sync::watch::channel(Some(epoch));
     let (reports, mut seen) = tokio::sync::mpsc::channel(16);
     let every = std::time::Duration::from_millis(20);
-    let watch = pair.on_a.clone().watch(every * 10, LONG, reports, heartbeat, every);
+    let watch = pair.on_a.clone().watch(mariadb::timing(every * 10, LONG), reports, heartbeat, every);
     let watching = tokio::spawn(watch);
     tokio::spawn(async move { while seen.recv().await.is_some() {} });
     let (want, wanted) = tokio::sync::watch::channel(Some(epoch));

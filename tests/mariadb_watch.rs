@@ -31,7 +31,8 @@ impl Watched {
         let (sender, reports) = mpsc::channel(64);
         let (heartbeat, epochs) = watch::channel(None);
         let beat = Duration::from_millis(20);
-        let task = tokio::spawn(database.clone().watch(every, timeout, sender, epochs, beat));
+        let task =
+            tokio::spawn(database.clone().watch(mariadb::timing(every, timeout), sender, epochs, beat));
         Watched { reports, heartbeat, task }
     }
 

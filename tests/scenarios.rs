@@ -15,55 +15,27 @@ mod recorder;
 mod rows;
 #[path = "scenarios/server.rs"]
 mod server;
+#[path = "scenarios/services.rs"]
+mod services;
+#[path = "support/settings.rs"]
+mod settings;
 #[path = "scenarios/world.rs"]
 mod world;
 
 use apd::decision::action::CommandId;
 use apd::decision::event::{Command, Event, ModeReading};
-use apd::decision::settings::{CheckSettings, Hysteresis, OnStop, OnUndrained, Settings};
+use apd::decision::service::{Boot, MaintenanceServices};
+use apd::decision::settings::{OnStop, Settings};
 use apd::decision::table::RowNumber;
-use apd::decision::words::{NodeId, Protection};
+use apd::decision::words::Protection;
 use host::Trouble;
 use server::Life;
+use settings::settings;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use world::World;
-
-/// The profile `default`, as both nodes have it.
-fn settings(number: u8) -> Settings {
-    Settings {
-        me: NodeId(number),
-        name: format!("db{number}"),
-        peer_name: format!("db{}", 3 - number),
-        priority: 100,
-        advert_interval: Duration::from_millis(100),
-        heartbeat: Duration::from_millis(100),
-        lease: Duration::from_millis(350),
-        protection: Protection::Gateway,
-        has_address: true,
-        peer_wait: Duration::from_secs(10),
-        failover_hold: Duration::ZERO,
-        max_failovers_per_hour: 3,
-        on_stop: OnStop::Handover,
-        restart_grace: Duration::from_secs(5),
-        drain_timeout: Duration::from_secs(10),
-        on_undrained: OnUndrained::Wait,
-        max_lag_for_switchover: Duration::from_secs(10),
-        rejoin_auto: false,
-        gateway_need: 1,
-        checks: vec![CheckSettings {
-            name: "api".into(),
-            hysteresis: Hysteresis { rise: 2, fall: 2 },
-            weight: 0,
-            on_active: true,
-            on_standby: true,
-        }],
-        database: Hysteresis { rise: 1, fall: 2 },
-        config_hash: 7,
-    }
-}
 
 /// One story while it is told.
 struct Teller {
@@ -79,6 +51,16 @@ impl Teller {
     /// Does what a line says; its lines of the story.
     fn tell(&mut self, line: &str) -> Vec<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
+        if let ["set", "service", name, "on", role] = words.as_slice() {
+            assert!(self.world.is_none(), "`{line}` comes before everything else");
+            for settings in &mut self.settings {
+                settings.services.push(services::configured(name, role));
+                if *name == "mariadb" {
+                    settings.database_service = Some((*name).to_owned());
+                }
+            }
+            return Vec::new();
+        }
         if let ["set", key, value] = words.as_slice() {
             assert!(self.world.is_none(), "`{line}` comes before everything else");
             for settings in &mut self.settings {
@@ -96,6 +78,9 @@ impl Teller {
 fn configure(settings: &mut Settings, key: &str, value: &str) {
     match (key, value) {
         ("rejoin", "auto") => settings.rejoin_auto = true,
+        ("check", "active") => settings.checks[0].on_standby = false,
+        ("boot", "manual") => settings.boot = Boot::Manual,
+        ("maintenance_services", "stop") => settings.maintenance_services = MaintenanceServices::Stop,
         ("on_stop", "keep") => settings.on_stop = OnStop::Keep,
         ("on_stop", "fence") => settings.on_stop = OnStop::Fence,
         ("protection", "vrrp") => settings.protection = Protection::Vrrp,
@@ -163,6 +148,17 @@ fn obey(world: &mut World, words: &[&str]) -> Option<()> {
         ["daemon", "was", "away", time, "on", one] => {
             world.deliver(host(one), Event::Resumed { gap: duration(time) });
         }
+        ["service", name, "dies", "on", one] => {
+            world.hosts[host(one)].services.named(name).runs = false;
+            world.tell_services(host(one));
+        }
+        ["service", name, "breaks", "on", one] => world.hosts[host(one)].services.named(name).broken = true,
+        ["service", name, "is", "repaired", "on", one] => {
+            world.hosts[host(one)].services.named(name).broken = false;
+        }
+        ["service", name, "stops", "in", time, "on", one] => {
+            world.hosts[host(one)].services.named(name).stops_in = duration(time);
+        }
         ["daemon", act, one] => obey_daemon(world, act, host(one))?,
         [one @ ("db1" | "db2"), verb @ ..] => {
             let command = command(verb)?;
@@ -192,6 +188,13 @@ fn obey_daemon(world: &mut World, act: &str, host: usize) -> Option<()> {
     match act {
         "stops" => world.deliver(host, Event::Stop),
         "restarts" => world.deliver(host, Event::Restart),
+        "reloads" => {
+            let mut settings = world.hosts[host].settings.clone();
+            settings.checks[0].hysteresis.fall = 5;
+            settings.lease *= 2;
+            settings.config_hash += 1;
+            world.deliver(host, Event::Reload(Box::new(settings)));
+        }
         "dies" => world.kill_daemon(host),
         "starts" => world.start_daemon(host),
         _ => return None,
@@ -243,6 +246,8 @@ fn command(words: &[&str]) -> Option<Command> {
         },
         ["rejoin", ..] => Command::Rejoin { reason, dry_run: has("--dry-run") },
         ["clear"] => Command::Clear,
+        ["start", ..] => Command::Start { reason, dry_run: has("--dry-run") },
+        ["stop", ..] => Command::Stop { reason, dry_run: has("--dry-run") },
         _ => return None,
     })
 }

@@ -251,6 +251,7 @@ fn predictions_are_those_of_the_laboratory() {
                 probe_ms: 250,
                 check_ms: 500,
                 relaxed_log: false,
+                service: None,
             };
             let prediction = predict(fault, &drawn.configuration(), 200, || {}).expect("a known fault");
             let predicted = prediction.outage_ms.median;

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use super::machine::Machine;
+use super::tools::run;
 
 /// The address of the switch: the default route of both nodes, the usual probe target.
 pub const GATEWAY: &str = "10.77.0.254";
@@ -87,6 +88,29 @@ impl Switch {
     /// Ends `cut_between` and `isolate`.
     pub fn heal(&self) -> Result<()> {
         self.filter("add table bridge cut\ndelete table bridge cut\n")
+    }
+
+    /// Counts from now on the advertisements to each of these addresses.
+    pub fn count_adverts(&self, to: &[&str]) -> Result<()> {
+        let rules: String = to
+            .iter()
+            .map(|to| format!("add rule bridge count adverts ip protocol 112 ip daddr {to} counter\n"))
+            .collect();
+        self.filter(&format!(
+            "add table bridge count\n\
+             add chain bridge count adverts {{ type filter hook prerouting priority -1; }}\n{rules}"
+        ))
+    }
+
+    /// How many advertisements to this address [`Switch::count_adverts`] has seen.
+    pub fn adverts(&self, to: &str) -> Result<u64> {
+        let rules =
+            run(self.machine.in_network("nft").args(["list", "chain", "bridge", "count", "adverts"]))?;
+        let line =
+            rules.lines().find(|line| line.contains(&format!("daddr {to} "))).context("no such rule")?;
+        let count =
+            line.split_once("packets ").and_then(|(_, rest)| rest.split(' ').next()).context("no counter")?;
+        Ok(count.parse()?)
     }
 
     /// Feeds lines to `nft`.

@@ -1,6 +1,7 @@
 //! The command line, as typed.
 
 use crate::decision::words::{Mode, UnknownMode};
+use crate::wire::control::RequestBody;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub struct Arguments {
 const EXIT_CODES: &str = "Exit codes: 0 ok; 1 failed; 2 usage; 3 configuration invalid, or `no` of is-*; 4 daemon \
 unreachable; 5 not permitted; 6 refused because unsafe; 7 done but degraded; 8 timed out, still running; 9 peer \
 unreachable; 10 already so, with --exit-code.";
+
+const START_EXAMPLE: &str = "Example: apctl start --reason \"the disk was changed\"";
+const STOP_EXAMPLE: &str = "Example: apctl stop --dry-run; apctl stop --reason \"new memory\"";
 
 const SIMULATE_EXAMPLE: &str = "Example: apctl simulate --fault power-off --fault switchover --seeds 1000\n\
 Nothing of this pair is touched; neither root nor a running daemon is needed.";
@@ -80,12 +84,20 @@ pub enum Colour {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Show both nodes: what is wrong first, then role, mode, lease, database, checks, protection
+    #[command(after_help = "Example: apctl status --watch")]
     Status {
         /// Show it again every second until interrupted
-        #[arg(long)]
+        #[arg(long, conflicts_with = "schema")]
         watch: bool,
+        /// Print the JSON Schema of `-o json` instead
+        #[arg(long)]
+        schema: bool,
     },
+    /// The pair on the whole screen, as it changes; q ends it
+    #[command(after_help = "Example: apctl watch")]
+    Watch,
     /// Show why this node is what it is, and what would change it
+    #[command(after_help = "Example: apctl explain --why-not active")]
     Explain {
         /// What stands against a role: active, standby
         #[arg(long, value_name = "ROLE")]
@@ -95,6 +107,7 @@ pub enum Verb {
         what_if: Option<String>,
     },
     /// Show what was decided, oldest first
+    #[command(after_help = "Example: apctl history --limit 20")]
     History {
         /// Only of this epoch
         #[arg(long)]
@@ -107,13 +120,16 @@ pub enum Verb {
         limit: u32,
     },
     /// Show one takeover step by step in milliseconds (the newest, if none is named)
+    #[command(after_help = "Example: apctl timeline 7")]
     Timeline {
         /// Which epoch's
         epoch: Option<u64>,
     },
     /// Show or change what apd may do here: ap, maintenance (m) or standalone (s)
+    #[command(after_help = "Example: apctl mode maintenance --reason \"kernel update\" --for 2h")]
     Mode(ModeChange),
     /// Planned swap of the roles, without loss
+    #[command(after_help = "Example: apctl switchover --dry-run")]
     Switchover {
         /// Probe only; change nothing
         #[arg(long)]
@@ -126,6 +142,7 @@ pub enum Verb {
         reason: String,
     },
     /// Take over here now
+    #[command(after_help = "Example: apctl failover --force --peer-is-off --reason \"db1 burnt down\"")]
     Failover {
         /// Required: this is not a planned swap
         #[arg(long)]
@@ -147,6 +164,7 @@ pub enum Verb {
         reason: String,
     },
     /// Bring the pair back to (ap, ap): prove the data, catch up
+    #[command(after_help = "Example: apctl rejoin --dry-run")]
     Rejoin {
         /// Compare only; change nothing
         #[arg(long)]
@@ -161,13 +179,21 @@ pub enum Verb {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Bring this node's services and its part in the election up (boot = "manual", or after stop)
+    #[command(after_help = START_EXAMPLE)]
+    Start(PartChange),
+    /// Hand over, then bring this node's services and its part in the election down
+    #[command(after_help = STOP_EXAMPLE)]
+    Stop(PartChange),
     /// Clear a latched fault or the guarded state
+    #[command(after_help = "Example: apctl clear --dry-run")]
     Clear {
         /// Say what would be asked; change nothing
         #[arg(long)]
         dry_run: bool,
     },
     /// Show an operation that was begun earlier, or all that are known
+    #[command(after_help = "Example: apctl operation 3f2a-1 --wait 60s")]
     Operation {
         /// As printed by the verb that began it
         id: Option<String>,
@@ -176,19 +202,30 @@ pub enum Verb {
         wait: Option<Duration>,
     },
     /// Ask the checks again; plugin output and exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    #[command(after_help = "Example: apctl check api")]
     Check {
         /// One check: a configured name, mariadb, link or gateway
         name: Option<String>,
     },
+    /// Look at configuration, privileges, database, network, timing, clocks and drift, each with its remedy
+    #[command(after_help = "Example: apctl doctor --peer")]
+    Doctor {
+        /// The other node too, through the daemon
+        #[arg(long)]
+        peer: bool,
+    },
     /// Set up users, grants, schema and replication on two servers, of which one at least is empty
+    #[command(after_help = "Example: apctl bootstrap --dry-run")]
     Bootstrap(Bootstrap),
     /// Check, show or describe the configuration
+    #[command(after_help = "Example: apctl config show --effective --origin")]
     Config {
         /// What about it
         #[command(subcommand)]
         verb: ConfigVerb,
     },
     /// Feed a recording through the decision again and compare what it does with what was done then
+    #[command(after_help = "Example: apctl replay --state-dir /var/lib/apd")]
     Replay {
         /// One file of a recording
         #[arg(value_name = "FILE", conflicts_with = "state_dir")]
@@ -207,45 +244,67 @@ pub enum Verb {
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
         seeds: u64,
     },
+    /// Read the configuration again: all of it or, if anything is wrong, nothing; no role changes
+    #[command(after_help = "Example: apctl config check && apctl reload")]
+    Reload {
+        /// Wait this long for the end
+        #[arg(long, value_parser = duration, default_value = "30s")]
+        timeout: Duration,
+    },
+    /// Show how much the daemon logs, or change it until it is restarted or the configuration names another
+    #[command(after_help = "Example: apctl log-level debug")]
+    LogLevel {
+        /// error, warn, info, debug or trace
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(crate::io::log::LEVELS))]
+        level: Option<String>,
+    },
+    /// Pack state, history, recording, configuration and logs into one archive, without secrets
+    #[command(after_help = "Example: apctl bundle /tmp/apd.tar.gz")]
+    Bundle {
+        /// Where to; a new file [default: apd-bundle-TIME.tar.gz here]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the completions for a shell
+    #[command(after_help = "Example: apctl completions bash > /etc/bash_completion.d/apctl")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all verbs
+    #[command(after_help = "Example: apctl man | man -l -")]
+    Man {
+        /// Into this folder, a page for each verb
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+    },
     /// Close the gate, remove the virtual address, make the database read-only, without the daemon
+    #[command(after_help = "Example: apctl local-fence --if-lease-expired")]
     LocalFence {
         /// Only when no lease lives
         #[arg(long)]
         if_lease_expired: bool,
     },
+    /// One act on a managed service, without the daemon; what apd-service@.service runs
+    #[command(hide = true)]
+    LocalService(ServiceAct),
     /// Exit 0 if this node is active, else 3
+    #[command(after_help = "Example: apctl is-active && run-the-backup")]
     IsActive,
     /// Exit 0 if this node is standby, else 3
+    #[command(after_help = "Example: apctl is-standby && run-the-backup")]
     IsStandby,
 
-    #[command(hide = true)]
-    Watch(Rest),
-    #[command(hide = true)]
-    Start(Rest),
-    #[command(hide = true)]
-    Stop(Rest),
     #[command(hide = true)]
     Solo(Rest),
     #[command(hide = true)]
     Join(Rest),
-    #[command(hide = true)]
-    Doctor(Rest),
     #[command(hide = true)]
     Peer(Rest),
     #[command(hide = true)]
     Salvage(Rest),
     #[command(hide = true)]
     Drill(Rest),
-    #[command(hide = true)]
-    Bundle(Rest),
-    #[command(hide = true)]
-    Reload(Rest),
-    #[command(hide = true)]
-    LogLevel(Rest),
-    #[command(hide = true)]
-    Completions(Rest),
-    #[command(hide = true)]
-    Man(Rest),
 }
 
 /// Options of `bootstrap`.
@@ -288,12 +347,45 @@ pub struct ModeChange {
     pub timeout: Duration,
 }
 
+/// Words of `local-service`.
+#[derive(Debug, Args)]
+pub struct ServiceAct {
+    /// start, stop, kill, status or policy; with the name behind a colon, as a unit's instance has it
+    #[arg(value_name = "VERB[:NAME]")]
+    pub act: String,
+    /// Of a `[[service]]`; for policy: disabled, masked or restored
+    pub name: Option<String>,
+}
+
+/// Options of `start` and `stop`.
+#[derive(Debug, Args)]
+pub struct PartChange {
+    /// Say what would be done; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait this long for the answer
+    #[arg(long, value_parser = duration, default_value = "30s")]
+    pub timeout: Duration,
+    /// Why, for history and journal
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+impl PartChange {
+    /// As the daemon is asked.
+    pub fn body(&self) -> RequestBody {
+        RequestBody { reason: self.reason.clone(), dry_run: self.dry_run, ..RequestBody::default() }
+    }
+}
+
 /// What `config` can do.
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
     /// Report every error with file, line, key and remedy
+    #[command(after_help = "Example: apctl config check -o json")]
     Check,
     /// Print the configuration; secrets are never printed
+    #[command(after_help = "Example: apctl config show --effective --origin")]
     Show {
         /// With defaults and profile applied
         #[arg(long)]
@@ -303,9 +395,15 @@ pub enum ConfigVerb {
         origin: bool,
     },
     /// Print the JSON Schema
+    #[command(after_help = "Example: apctl config schema > apd.schema.json")]
     Schema,
-    #[command(hide = true)]
-    Diff(Rest),
+    /// What runs against the files on disk, or against the other node
+    #[command(after_help = "Example: apctl config diff --peer")]
+    Diff {
+        /// What both nodes must share, key by key with its origin
+        #[arg(long)]
+        peer: bool,
+    },
     #[command(hide = true)]
     ImportKeepalived(Rest),
 }

@@ -51,6 +51,17 @@ pub(super) fn change(
     follow(client, output, common, operation, request.timeout)
 }
 
+/// `reload`. No epoch goes with it: it changes no role.
+pub(super) fn reload(
+    client: &Client,
+    output: &Output,
+    common: &Common,
+    timeout: Duration,
+) -> Result<Exit, Failure> {
+    let operation = client.begin("reload", &RequestBody::default(), None)?;
+    follow(client, output, common, operation, timeout)
+}
+
 /// `operation [ID]`.
 pub(super) fn operation(
     client: &Client,
@@ -128,6 +139,14 @@ fn request(verb: &Verb) -> Result<Request, Failure> {
             };
             ("mode", body, change.timeout, change.dry_run)
         }
+        Verb::Start(part) => {
+            daemon_looks = true;
+            ("start", part.body(), part.timeout, part.dry_run)
+        }
+        Verb::Stop(part) => {
+            daemon_looks = true;
+            ("stop", part.body(), part.timeout, part.dry_run)
+        }
         Verb::Clear { dry_run } => ("clear", RequestBody::default(), Duration::from_secs(10), *dry_run),
         _ => return Err(Failure::usage("this verb changes nothing")),
     };
@@ -171,6 +190,11 @@ fn plan(request: &Request, status: &Status) -> Vec<String> {
             format!("{} serves alone, and becomes active if nobody is", node.name)
         }
         ("mode", _) => format!("{} takes part in the election", node.name),
+        ("start", _) => format!("{} starts its services and comes up as standby", node.name),
+        ("stop", _) if node.role == Role::Active => {
+            format!("{from} hands over to {to}, then stops its services and stays out until apctl start")
+        }
+        ("stop", _) => format!("{} stops its services and stays out until apctl start", node.name),
         _ => format!("a latched fault and the guarded state of {} are cleared", node.name),
     };
     vec![now, then]
@@ -243,6 +267,7 @@ fn ended(output: &Output, common: &Common, operation: &Operation) -> Result<Exit
         Outcome::Already => Exit::OK,
         Outcome::Degraded => Exit::DEGRADED,
         Outcome::Running => Exit::TIMED_OUT,
+        Outcome::Refused if operation.code == "E_CONFIG_INVALID" => Exit::CONFIG,
         Outcome::Refused => Exit::REFUSED,
         Outcome::Failed => Exit::FAILED,
         Outcome::PeerUnreachable => Exit::PEER_UNREACHABLE,

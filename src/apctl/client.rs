@@ -75,6 +75,15 @@ impl Client {
         self.read(self.exchange(Method::POST, &format!("/{name}"), Some(body), epoch, ANSWER)?)
     }
 
+    /// `POST path`, as what it carries.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached or refuses.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl serde::Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
+        self.read(self.exchange(Method::POST, path, Some(body), None, ANSWER)?)
+    }
+
     fn exchange(
         &self,
         method: Method,
@@ -150,6 +159,7 @@ fn problem(status: StatusCode, body: &[u8]) -> Failure {
     let exit = match status {
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Exit::USAGE,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NOT_PERMITTED,
+        StatusCode::BAD_GATEWAY => Exit::PEER_UNREACHABLE,
         StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Exit::REFUSED,
         _ => Exit::FAILED,
     };

@@ -16,7 +16,7 @@ pub(super) fn config(output: &Output, common: &Common, verb: &ConfigVerb) -> Res
             print(&format!("{:#}\n", schema()))?;
             Ok(Exit::OK)
         }
-        ConfigVerb::Diff(_) => Err(Failure::not_yet("apctl config diff")),
+        ConfigVerb::Diff { .. } => Err(Failure::usage("config diff asks the daemon")),
         ConfigVerb::ImportKeepalived(_) => Err(Failure::not_yet("apctl config import-keepalived")),
     }
 }

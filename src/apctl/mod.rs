@@ -1,21 +1,28 @@
 //! `apctl`, the operator's command. Each verb asks the daemon over its control socket and prints the answer;
-//! only `config`, `bootstrap`, `replay`, `local-fence` and `mode` without an argument work without one.
+//! only `config`, `bootstrap`, `replay`, `simulate`, `local-fence`, `local-service`, `man`, `completions`, `mode` without
+//! an argument, and a part of `doctor` work without one.
 
 mod arguments;
 pub mod bootstrap;
+mod bundle;
 mod change;
 mod checks;
 mod client;
 mod configuration;
+mod difference;
+mod doctor;
 mod exit;
 mod fence;
+mod manual;
 mod output;
 mod place;
 mod replay;
+mod service;
 mod set_up;
 mod show;
 mod simulate;
 mod view;
+mod watch;
 mod yaml;
 
 pub use arguments::Arguments;
@@ -41,7 +48,8 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
     let common = &arguments.common;
     let client = || Client::new(place::socket(common));
     match &arguments.verb {
-        Verb::Status { watch } => show::status(&client()?, output, *watch),
+        Verb::Status { schema: true, .. } => show::status_schema(),
+        Verb::Status { watch, .. } => show::status(&client()?, output, *watch),
         Verb::Explain { why_not, what_if } => {
             show::explain(&client()?, output, why_not.as_deref(), what_if.as_deref())
         }
@@ -49,6 +57,8 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Verb::Timeline { epoch } => show::timeline(&client()?, output, *epoch),
         Verb::IsActive => show::is_role(&client()?, output, crate::decision::words::Role::Active),
         Verb::IsStandby => show::is_role(&client()?, output, crate::decision::words::Role::Standby),
+        Verb::Reload { timeout } => change::reload(&client()?, output, common, *timeout),
+        Verb::LogLevel { level } => show::log_level(&client()?, output, level.as_deref()),
         Verb::Operation { id, wait } => change::operation(&client()?, output, common, id.as_deref(), *wait),
         Verb::Check { name } => checks::check(&client()?, output, name.as_deref()),
         Verb::Mode(change) if change.mode.is_none() => show::mode(&client()?, output, common),
@@ -56,7 +66,17 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         | Verb::Switchover { .. }
         | Verb::Failover { .. }
         | Verb::Rejoin { .. }
+        | Verb::Start(_)
+        | Verb::Stop(_)
         | Verb::Clear { .. } => change::change(&client()?, output, common, &arguments.verb),
+        Verb::Watch => watch::watch(place::socket(common)),
+        Verb::Doctor { peer } => doctor::doctor(&client()?, output, common, *peer),
+        Verb::Bundle { file } => bundle::bundle(&client()?, output, common, file.as_deref()),
+        Verb::Completions { shell } => manual::completions(*shell),
+        Verb::Man { to } => manual::man(to.as_deref()),
+        Verb::Config { verb: ConfigVerb::Diff { peer } } => {
+            difference::diff(&client()?, output, common, *peer)
+        }
         Verb::Config { verb } => configuration::config(output, common, verb),
         Verb::Bootstrap(typed) => set_up::set_up(output, common, typed),
         Verb::Replay { file, state_dir } => {
@@ -64,6 +84,7 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         }
         Verb::Simulate { fault, seeds } => simulate::simulate(output, common, fault, *seeds),
         Verb::LocalFence { if_lease_expired } => fence::fence(output, common, *if_lease_expired),
+        Verb::LocalService(act) => service::service(output, common, act),
         later => Err(Failure::not_yet(later_name(later))),
     }
 }
@@ -71,21 +92,11 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
 /// Verbs of INTERFACE.md section 2 that a later version brings.
 fn later_name(verb: &Verb) -> &'static str {
     match verb {
-        Verb::Watch(_) => "apctl watch",
-        Verb::Start(_) => "apctl start",
-        Verb::Stop(_) => "apctl stop",
         Verb::Solo(_) => "apctl solo",
         Verb::Join(_) => "apctl join",
-        Verb::Doctor(_) => "apctl doctor",
         Verb::Peer(_) => "apctl peer",
         Verb::Salvage(_) => "apctl salvage",
         Verb::Drill(_) => "apctl drill",
-        Verb::Bundle(_) => "apctl bundle",
-        Verb::Reload(_) => "apctl reload",
-        Verb::LogLevel(_) => "apctl log-level",
-        Verb::Completions(_) => "apctl completions",
-        Verb::Man(_) => "apctl man",
-        Verb::Config { verb: ConfigVerb::Diff(_) } => "apctl config diff",
         Verb::Config { verb: ConfigVerb::ImportKeepalived(_) } => "apctl config import-keepalived",
         _ => "this verb",
     }

@@ -8,7 +8,7 @@ use super::{place, view};
 use crate::decision::words::Role;
 use crate::io::mode_file;
 use crate::wire::control::{Explain, History, SCHEMA_VERSION, Timeline};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +31,12 @@ pub(super) fn status(client: &Client, output: &Output, watch: bool) -> Result<Ex
         }
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// `status --schema`.
+pub(super) fn status_schema() -> Result<Exit, Failure> {
+    print(include_str!("../../docs/status.schema.json"))?;
+    Ok(Exit::OK)
 }
 
 /// `explain`, whole or the answer to one question.
@@ -86,6 +92,16 @@ pub(super) fn timeline(client: &Client, output: &Output, epoch: Option<u64>) -> 
     let path = epoch.map_or("/timeline".to_owned(), |epoch| format!("/timeline?epoch={epoch}"));
     let timeline: Timeline = client.get(&path)?;
     output.show(&timeline, |output| view::timeline::render(&timeline, output))?;
+    Ok(Exit::OK)
+}
+
+/// `log-level [LEVEL]`.
+pub(super) fn log_level(client: &Client, output: &Output, level: Option<&str>) -> Result<Exit, Failure> {
+    let shown: Value = match level {
+        None => client.get("/log-level")?,
+        Some(level) => client.post("/log-level", &json!({ "level": level }))?,
+    };
+    output.show(&shown, |_| format!("{}\n", shown["level"].as_str().unwrap_or_default()))?;
     Ok(Exit::OK)
 }
 

@@ -80,6 +80,7 @@ fn configuration(config: &Config) -> Configuration {
         probe: nanoseconds(config.mariadb_check.interval),
         check: nanoseconds(check.unwrap_or(config.gateway_check.interval)),
         relaxed_log: false,
+        service: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod explain;
 pub(super) mod history;
+pub(super) mod screen;
 pub(super) mod simulate;
 pub(super) mod status;
 pub(super) mod timeline;
@@ -24,7 +25,7 @@ fn text(table: &Table) -> String {
 }
 
 /// What came over a wire, made safe for a terminal: a control sequence must not reach it.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
@@ -41,7 +42,7 @@ fn span(milliseconds: u64) -> String {
 }
 
 /// Lines of `text` wrapped at blanks to `width`, each after `indent`.
-fn wrapped(text: &str, indent: &str, width: usize) -> String {
+pub(super) fn wrapped(text: &str, indent: &str, width: usize) -> String {
     let room = width.saturating_sub(indent.chars().count()).max(20);
     let mut lines = String::new();
     let mut line = String::new();

@@ -89,5 +89,5 @@ fn run_daemon(loaded: Loaded, file: PathBuf) -> anyhow::Result<()> {
         tracing::warn!(code = "config.warning", "{warning}");
     }
     let configuration = std::path::absolute(&file).context("the configuration's path")?;
-    driver::run(loaded.config, driver::Started { configuration })
+    driver::run(loaded, driver::Started { configuration })
 }

@@ -4,11 +4,17 @@
 //! INTERFACE.md section 1 names every key. What a later feature needs is refused while parsing and has no
 //! place here yet.
 
+mod tell;
+
+pub use tell::{Alerts, Hook, Smtp, Webhook};
+
+use crate::decision::service::{Boot, MaintenanceServices, ServiceSettings};
 use crate::decision::settings::{OnStop, OnUndrained};
 use crate::decision::words::{NodeId, Protection};
 use secrecy::SecretString;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A valid configuration, seen from this node.
@@ -38,12 +44,27 @@ pub struct Config {
     pub link_check: Timing,
     /// The regular gateway probe.
     pub gateway_check: Timing,
+    /// `[[service]]`, in the order in which they start.
+    pub services: Vec<Service>,
     /// `[http]`.
     pub http: Http,
+    /// `[[hook]]`, in the order in which they are run.
+    pub hooks: Vec<Hook>,
+    /// `[alerts]`.
+    pub alerts: Alerts,
     /// `[log]`.
     pub log: Log,
     /// Hash of the part that both nodes must share.
     pub hash: u64,
+}
+
+impl Config {
+    /// The service that is the database server: the one that names its unit.
+    pub fn database_service(&self) -> Option<&Service> {
+        let is_server =
+            |means: &Means| matches!(means, Means::Unit(unit) if *unit == self.mariadb.server_unit);
+        self.services.iter().find(|service| is_server(&service.means))
+    }
 }
 
 /// `[cluster]`.
@@ -63,6 +84,10 @@ pub struct Cluster {
     pub max_failovers_per_hour: u32,
     /// `rejoin = "auto"`.
     pub rejoin_auto: bool,
+    /// How the node comes up.
+    pub boot: Boot,
+    /// What becomes of running services in maintenance.
+    pub maintenance_services: MaintenanceServices,
 }
 
 /// `ADDR[/LEN][%dev]`.
@@ -93,6 +118,8 @@ pub struct Node {
     pub mariadb_address: SocketAddrV4,
     /// TCP port of the peer link.
     pub peer_port: u16,
+    /// Where its clients reach its services; empty if not written.
+    pub public_url: String,
     /// `labels = { key = "value" }`, in order.
     pub labels: Vec<(String, String)>,
 }
@@ -228,6 +255,8 @@ pub struct MariaDb {
     pub long_transactions_kill: bool,
     /// A switchover is refused above this lag.
     pub max_lag_for_switchover: Duration,
+    /// systemd unit of the server.
+    pub server_unit: String,
 }
 
 /// `[gateway]`.
@@ -264,7 +293,7 @@ pub struct Timing {
 }
 
 /// `[[check]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     /// Unique.
     pub name: String,
@@ -285,6 +314,14 @@ pub struct Check {
 pub enum Probe {
     /// `type = "http"`.
     Http(HttpProbe),
+    /// `type = "tcp"`.
+    Tcp(TcpProbe),
+    /// `type = "command"`.
+    Command(CommandProbe),
+    /// `type = "unit"`.
+    Unit(UnitProbe),
+    /// `type = "gateway"`, under another name than that of the check that exists by default.
+    Gateway(GatewayProbe),
 }
 
 /// `type = "http"`.
@@ -292,7 +329,7 @@ pub enum Probe {
 pub struct HttpProbe {
     /// From the URL.
     pub host: String,
-    /// From the URL, or 80.
+    /// From the URL, or that of its scheme.
     pub port: u16,
     /// From the URL, with query.
     pub path: String,
@@ -306,6 +343,93 @@ pub struct HttpProbe {
     pub json: Option<(String, serde_json::Value)>,
     /// `Host:` header, where it differs.
     pub host_header: Option<String>,
+    /// `https`: whom to believe.
+    pub tls: Option<CertificateTrust>,
+}
+
+/// Whose certificates are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateTrust {
+    /// Authorities; `None`: those of the host.
+    pub ca_file: Option<PathBuf>,
+    /// False: anybody's.
+    pub verify: bool,
+}
+
+/// `type = "tcp"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpProbe {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// `type = "command"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandProbe {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// As whom, where apd may switch.
+    pub user: String,
+}
+
+/// `type = "unit"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitProbe {
+    /// Its whole name.
+    pub unit: String,
+}
+
+/// `type = "gateway"` with targets of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayProbe {
+    /// From here.
+    pub interface: String,
+    /// With this address.
+    pub source: Ipv4Addr,
+    /// Whom, how many, and how.
+    pub gateway: Gateway,
+}
+
+/// `[[service]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// What a decision depends on.
+    pub settings: ServiceSettings,
+    /// How it is run.
+    pub means: Means,
+}
+
+/// How a service is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// By systemd: a unit.
+    Unit(String),
+    /// By docker or podman: the name of a container.
+    Container(String),
+    /// By commands; the first word of each is the path of a program.
+    Commands {
+        /// Starts it.
+        start: Vec<String>,
+        /// Stops it.
+        stop: Vec<String>,
+        /// Ends it at once.
+        kill: Option<Vec<String>>,
+        /// Ends with 0 while it runs.
+        status: Option<Vec<String>>,
+    },
+}
+
+impl Means {
+    /// The key that says so.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unit(_) => "unit",
+            Self::Container(_) => "container",
+            Self::Commands { .. } => "start",
+        }
+    }
 }
 
 /// `[http]`.
@@ -315,6 +439,10 @@ pub struct Http {
     pub listen: SocketAddrV4,
     /// Bearer token for changes.
     pub token: Option<SecretString>,
+    /// Certificate, key and CA of clients, ready to serve; `None`: plain HTTP.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Where `/redirect` sends clients of a peer that serves.
+    pub peer_url: String,
 }
 
 /// `[log]`.

@@ -22,6 +22,7 @@ fn of(config: &Config, me: &Node, peer: &Node) -> Settings {
         name: me.name.clone(),
         peer_name: peer.name.clone(),
         priority: me.priority,
+        peer_priority: peer.priority,
         advert_interval: config.vrrp.advert_interval,
         heartbeat: config.lease.heartbeat,
         lease: config.lease.duration,
@@ -39,6 +40,10 @@ fn of(config: &Config, me: &Node, peer: &Node) -> Settings {
         gateway_need: config.gateway.need,
         checks: config.checks.iter().map(check).collect(),
         database: Hysteresis { rise: config.mariadb_check.rise, fall: config.mariadb_check.fall },
+        services: config.services.iter().map(|service| service.settings.clone()).collect(),
+        database_service: config.database_service().map(|service| service.settings.name.clone()),
+        boot: config.cluster.boot,
+        maintenance_services: config.cluster.maintenance_services,
         config_hash: config.hash,
     }
 }

@@ -3,7 +3,7 @@
 //! reached, `[http]`, `[log]`) and secrets do not count, nor what only one host knows, as its default route.
 
 use super::checked::{Cluster, Node};
-use super::typed::{CheckKind, File};
+use super::typed::{Check, CheckKind, File};
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
@@ -17,7 +17,13 @@ pub fn of(file: &File, cluster: &Cluster, nodes: [&Node; 2], targets: &[String])
         .map(|node| json!([node.address, node.name, node.priority, node.mariadb_address, node.peer_port]))
         .collect();
     nodes.sort_by_key(ToString::to_string);
-    let mut checks: Vec<_> = file.check.iter().filter(|check| check.kind == Some(CheckKind::Http)).collect();
+    // Those that exist by default are tuned on each node by itself.
+    let own = |check: &&Check| match check.kind {
+        Some(CheckKind::Mariadb | CheckKind::Link) => true,
+        Some(kind @ CheckKind::Gateway) => check.name == kind.word(),
+        _ => false,
+    };
+    let mut checks: Vec<_> = file.check.iter().filter(|check| !own(check)).collect();
     checks.sort_by(|left, right| left.name.cmp(&right.name));
     let lease = &file.lease;
     // A device behind a virtual address is each node's own.

@@ -19,7 +19,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// All layers in one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Merged {
     /// Later layers over earlier ones over defaults.
     pub file: File,

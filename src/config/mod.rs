@@ -5,10 +5,12 @@
 
 pub mod checked;
 mod decided;
+pub mod flat;
 mod hash;
 mod layers;
 mod problem;
 pub mod profile;
+pub mod reload;
 mod rules;
 mod schema;
 mod shape;
@@ -35,6 +37,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Every key with its value and where that came from, for `apctl config show`.
     pub effective: Effective,
+    /// All layers merged, as before the rules filled anything in: what a reload starts from.
+    merged: layers::Merged,
 }
 
 /// Reads and checks the configuration.
@@ -44,17 +48,29 @@ pub struct Loaded {
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let mut problems = Problems::default();
     let files = layers::files(&sources.main_file, &mut problems);
-    let merged = layers::read(&schema(), sources, &files, &mut problems);
-    let Some(layers::Merged { file, origins }) = merged else { return Err(refused(problems, &files)) };
-    let mut scene = rules::Scene::new(sources, file, origins, problems);
+    match layers::read(&schema(), sources, &files, &mut problems) {
+        Some(merged) => judge(sources, &files, merged, problems),
+        None => Err(refused(problems, &files)),
+    }
+}
+
+/// Lets every rule look at what was read.
+fn judge(
+    sources: &Sources,
+    files: &[std::path::PathBuf],
+    merged: layers::Merged,
+    problems: Problems,
+) -> Result<Loaded, ConfigErrors> {
+    let mut scene = rules::Scene::new(sources, merged.file.clone(), merged.origins.clone(), problems);
     let config = rules::check(&mut scene);
     let rules::Scene { file, origins, mut problems, .. } = scene;
     match config {
         Some(config) if problems.errors.is_empty() => {
-            problems.sort(&files);
-            Ok(Loaded { config, warnings: problems.warnings, effective: Effective { file, origins } })
+            problems.sort(files);
+            let effective = Effective { file, origins };
+            Ok(Loaded { config, warnings: problems.warnings, effective, merged })
         }
-        _ => Err(refused(problems, &files)),
+        _ => Err(refused(problems, files)),
     }
 }
 

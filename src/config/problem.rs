@@ -126,6 +126,17 @@ impl Origins {
         self.filled.insert(path, origin);
     }
 
+    /// Where the keys of `taken` came from in `other`, and all others here.
+    #[must_use]
+    pub fn blended(&self, other: &Origins, taken: impl Fn(&[String]) -> bool) -> Origins {
+        let blend = |mine: &BTreeMap<KeyPath, Origin>, theirs: &BTreeMap<KeyPath, Origin>| {
+            let mine = mine.iter().filter(|(path, _)| !taken(path));
+            let theirs = theirs.iter().filter(|(path, _)| taken(path));
+            mine.chain(theirs).map(|(path, origin)| (path.clone(), origin.clone())).collect()
+        };
+        Origins { written: blend(&self.written, &other.written), filled: blend(&self.filled, &other.filled) }
+    }
+
     /// Where exactly this key was written.
     pub fn written(&self, path: &[String]) -> Option<&Origin> {
         self.written.get(path)

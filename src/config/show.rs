@@ -6,6 +6,7 @@
 use super::Loaded;
 use super::problem::{KeyPath, Origin, Origins};
 use super::typed::File;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Every key after all layers, profile and host.
@@ -31,6 +32,7 @@ pub fn render_effective(loaded: &Loaded, with_origin: bool) -> String {
     for check in &mut file.check {
         check.url = check.url.as_deref().map(without_secrets);
     }
+    file.alerts.webhook.url = without_secrets(&file.alerts.webhook.url);
     let text = match toml::to_string(&file) {
         Ok(text) => text,
         Err(error) => return format!("# cannot be shown: {error}\n"),
@@ -45,6 +47,7 @@ pub fn render_effective(loaded: &Loaded, with_origin: bool) -> String {
 fn annotate(text: &str, effective: &Effective) -> String {
     const COLUMN: usize = 48;
     let mut table: KeyPath = Vec::new();
+    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
     let mut shown = String::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
@@ -58,7 +61,14 @@ fn annotate(text: &str, effective: &Effective) -> String {
                 let _ = writeln!(shown, "{line}");
                 continue;
             }
-            table.extend(name);
+            let position = || {
+                let count = counted.entry(header.to_owned()).or_default();
+                *count += 1;
+                count.to_string()
+            };
+            // Entries without names are counted.
+            let entry = name.or_else(|| line.starts_with("[[").then(position));
+            table.extend(entry);
             let _ = writeln!(shown, "{line}");
         } else if let Some((key, _)) = line.split_once(" = ") {
             let mut path = table.clone();
@@ -95,7 +105,7 @@ fn parts_of(key: &str) -> KeyPath {
 }
 
 /// Covers values in the query whose name sounds like a secret.
-fn without_secrets(url: &str) -> String {
+pub(super) fn without_secrets(url: &str) -> String {
     let Some((address, query)) = url.split_once('?') else { return url.to_owned() };
     let secret = |name: &str| {
         let name = name.to_lowercase();

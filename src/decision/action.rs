@@ -5,6 +5,7 @@
 
 use super::gtid::GtidState;
 use super::peer::PeerMessage;
+use super::service::ServiceStep;
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, Mode, NodeId};
@@ -34,6 +35,8 @@ pub enum Lane {
     Database,
     /// The peer's MariaDB server and the peer's disk, from here.
     Remote,
+    /// The services that this node starts and stops.
+    Units,
 }
 
 /// One piece of work with an end.
@@ -48,6 +51,8 @@ pub enum Step {
     Database(DatabaseStep),
     /// Work of [`Lane::Remote`].
     Remote(RemoteStep),
+    /// Work of [`Lane::Units`].
+    Units(ServiceStep),
 }
 
 impl Step {
@@ -58,6 +63,7 @@ impl Step {
             Step::Address(_) => Lane::Address,
             Step::Database(_) => Lane::Database,
             Step::Remote(_) => Lane::Remote,
+            Step::Units(_) => Lane::Units,
         }
     }
 }
@@ -77,6 +83,11 @@ pub enum RecordStep {
         /// Why, in words.
         reason: String,
     },
+    /// What an operator said of this node's part, for as long as the host is up.
+    SetPart {
+        /// Started, or stopped.
+        started: bool,
+    },
 }
 
 /// What survives the daemon: epoch, solo, eligible and the like (DESIGN.md section 3, "Durable facts").
@@ -86,6 +97,10 @@ pub struct DurableFacts {
     pub epoch: Epoch,
     /// The epoch in which this node holds the right to serve alone, if it does.
     pub solo: Option<Epoch>,
+    /// When it went on alone the other node still held the right to take over, and may have used it since: then
+    /// `solo` keeps a gate open, and is no proof once the gate is closed.
+    #[serde(default)]
+    pub solo_shared: bool,
     /// The epoch for which the active granted this node the right to bid, if it did.
     pub eligible: Option<Epoch>,
     /// A switchover that was past its point of no return: this node is standby of that epoch.
@@ -168,6 +183,27 @@ pub enum DatabaseStep {
     },
     /// Apply transactions that were read from the dead server's binary log, with their own GTIDs.
     ApplyTail,
+}
+
+impl DatabaseStep {
+    /// It only waits, for the server or for somebody's lock: nothing is half done when it is given up.
+    pub const fn waits(&self) -> bool {
+        matches!(
+            self,
+            Self::Drain
+                | Self::WaitFor { .. }
+                | Self::ApplyTail
+                | Self::ForgetPrimary
+                | Self::Follow { .. }
+                | Self::Freeze
+        )
+    }
+
+    /// Whether it is given up, while it runs, when `next` is queued: what only waits, for what forbids or undoes.
+    /// The one exception to the order of a lane.
+    pub const fn gives_way_to(&self, next: &Self) -> bool {
+        self.waits() && matches!(next, Self::ForbidWrites | Self::Thaw)
+    }
 }
 
 /// What is asked of the peer's side from here.

@@ -5,7 +5,7 @@ use super::code::Code;
 use super::node::Node;
 use super::peer::{Heartbeat, PeerFacts, PeerMessage};
 use super::phase::{Cause, Phase, Purpose};
-use super::settings::OnStop;
+use super::settings::{OnStop, Settings};
 use super::time::Instant;
 use super::why::Why;
 use super::words::{Mode, Protection, Role};
@@ -20,6 +20,7 @@ impl Node {
     /// Rules that hold in every phase.
     pub(super) fn common_rules(&mut self) {
         self.forget_lost_contact();
+        self.service_rules();
         self.lift_leftover_cut();
         self.write_again();
     }
@@ -27,6 +28,7 @@ impl Node {
     /// What a node that serves does whatever happened: its lease, and what is left of its takeover.
     pub(super) fn keep_serving(&mut self) {
         self.keep_lease();
+        self.thaw_again();
         self.chore_rules();
     }
 
@@ -48,8 +50,11 @@ impl Node {
         if silent && self.settings.protection == Protection::Gateway && self.mode.mode != Mode::Standalone {
             self.probe_gateway_when_stale();
         }
+        if recorded {
+            self.unshare_solo();
+        }
         if !recorded && !recording && self.may_go_solo() {
-            self.durable.solo = Some(self.durable.epoch);
+            self.go_solo();
             if let Phase::Active(active) = self.phase.within() {
                 active.solo_recording = true;
             }
@@ -58,6 +63,32 @@ impl Node {
                 let why = Why::new(Code::Solo, "the peer no longer acknowledges: this node goes on alone");
                 self.tell_once("solo", why);
             }
+        }
+    }
+
+    /// Notes the right to serve alone, and whether the peer has a right at the same time.
+    pub(super) fn go_solo(&mut self) {
+        let epoch = self.durable.epoch;
+        if self.durable.solo == Some(epoch) {
+            return;
+        }
+        self.durable.solo = Some(epoch);
+        self.durable.solo_shared = self.peer_holds_right();
+    }
+
+    /// The peer was granted the right to take over in this epoch, or nobody knows whether it was.
+    fn peer_holds_right(&self) -> bool {
+        let epoch = self.durable.epoch;
+        let said = self.peer.eligible_sent.is_some_and(|(granted, of, _)| granted && of == epoch);
+        said || self.peer.facts.as_ref().is_none_or(|facts| facts.eligible == Some(epoch))
+    }
+
+    /// A right that was not used for so long is not used any more: from here on nobody else has one.
+    fn unshare_solo(&mut self) {
+        let shared = self.durable.solo_shared && self.durable.solo == Some(self.durable.epoch);
+        if shared && !self.contact() && self.right_there_lapsed(self.lease.last_acknowledged) {
+            self.durable.solo_shared = false;
+            self.persist(Purpose::Record);
         }
     }
 
@@ -91,9 +122,10 @@ impl Node {
 
     pub(super) fn on_solo_recorded(&mut self, result: &StepResult) {
         let recorded = matches!(result, StepResult::Ok(_));
-        if let Phase::Active(active) = self.phase.within() {
+        let holds = recorded && self.durable.solo == Some(self.durable.epoch);
+        if let Some(active) = self.activity() {
             active.solo_recording = false;
-            active.solo_recorded = recorded && self.durable.solo == Some(self.durable.epoch);
+            active.solo_recorded = holds;
         }
         if recorded {
             self.renew_by_solo();
@@ -168,7 +200,8 @@ impl Node {
         }
     }
 
-    /// Grants the standby the right to bid while it is caught up; revokes it when it is not.
+    /// Grants the standby the right to bid while it is caught up; revokes it when it is not, or when this node is to
+    /// serve alone.
     fn grant_eligibility(&mut self) {
         let epoch = self.durable.epoch;
         let behind = self.peer_behind();
@@ -189,7 +222,12 @@ impl Node {
         let stopped_long = active.peer_stopped_since.is_some_and(|since| self.now >= since + REVOKE_AFTER);
         let recording = active.solo_recording;
         let lost = in_maintenance || stopped_long;
-        if self.durable.solo.is_some() && (knows || caught_up) {
+        if self.mode.mode == Mode::Standalone {
+            // It serves alone, whatever becomes of the path to the peer.
+            if knows {
+                self.say_eligible(false);
+            }
+        } else if self.durable.solo.is_some() && (knows || caught_up) {
             // Both rights at once would let the staler node serve after a second failure.
             if self.now < self.lease.last_acknowledged + self.settings.heartbeat * 3 / 2 {
                 self.clear_solo();
@@ -239,14 +277,34 @@ impl Node {
         })
     }
 
+    /// One line: what keeps the peer from serving.
+    pub(super) fn why_peer_cannot_serve(&self) -> String {
+        let Some(facts) = self.fresh_facts() else { return "the peer is not reachable".into() };
+        if facts.mode != Mode::Ap {
+            format!("the peer's mode is {}", facts.mode)
+        } else if !facts.fit {
+            format!("the peer is not fit: {}", facts.why)
+        } else if !facts.replica_running {
+            "the peer's replica does not run".into()
+        } else if facts.eligible != Some(self.durable.epoch) {
+            "the peer is not caught up yet".into()
+        } else {
+            "the peer can serve".into()
+        }
+    }
+
     /// What makes the peer the better active, in words; `None`: nothing.
     pub(super) fn reason_to_give_up(&self) -> Option<String> {
         let faults = self.checks.faults(true);
         if !faults.is_empty() {
             return Some(faults.join("; "));
         }
-        let peer_priority = self.peer.advert.map_or(self.settings.priority, |advert| advert.priority);
-        let outweighed = self.checks.outweighed(self.settings.priority, peer_priority);
+        if let Some(text) = self.failed_service() {
+            return Some(text);
+        }
+        let Settings { priority, peer_priority, .. } = self.settings;
+        let peer_now = self.fresh_facts().and_then(|facts| facts.priority).unwrap_or(peer_priority);
+        let outweighed = self.checks.outweighed(priority, peer_priority, peer_now);
         outweighed.then(|| "the weights of failing checks make the peer the better active".into())
     }
 
@@ -285,7 +343,8 @@ impl Node {
         let granted = self.lease.end >= asked + self.settings.restart_grace / 2;
         // On disk: a lease must not rest on what a crash would forget.
         let solo = matches!(self.phase.now(), Phase::Active(active) if active.solo_recorded);
-        if solo && self.may_go_solo() {
+        // Not beyond what the peer waits for, if the peer may take over.
+        if solo && self.may_go_solo() && !self.durable.solo_shared {
             self.extend_lease(self.now + self.settings.restart_grace);
         }
         if granted || solo || self.now >= asked + Duration::from_secs(1) {
@@ -294,11 +353,13 @@ impl Node {
     }
 
     pub(super) fn hand_over_for_mode(&mut self) -> Phase {
-        self.begin_handover(Cause::Mode, "the mode is maintenance".into(), None)
+        let text = self.no_part_text().to_owned();
+        self.begin_handover(Cause::Mode, text, None)
     }
 
     pub(super) fn say_last_one_for_mode(&mut self) {
-        let text = "the mode is maintenance, but the peer cannot serve: this node goes on until it can";
+        let text =
+            format!("{}, but the peer cannot serve: this node goes on until it can", self.no_part_text());
         let why = self.why_of_row(text);
         self.tell_once("maintenance", why);
     }
@@ -324,7 +385,7 @@ impl Node {
         }
         if self.advertises() && self.now >= self.next_advert {
             self.next_advert = next_tick(self.next_advert, self.settings.advert_interval, self.now);
-            let priority = self.checks.priority(self.settings.priority);
+            let priority = self.priority();
             self.act(Action::SendAdvert { priority });
         }
     }
@@ -373,6 +434,8 @@ impl Node {
             replica_running: replica
                 .is_some_and(|replica| replica.applying && replica.receiving && replica.error.is_empty()),
             gtid: report.gtid.clone(),
+            priority: Some(self.checks.priority(self.settings.priority, self.role() == Role::Active)),
+            role_services: self.runs_role_services(),
             config_hash: self.settings.config_hash,
             why: self.last_why.text.clone(),
         }

@@ -153,13 +153,24 @@ impl Node {
         self.take_over(kind, right, prepared, None)
     }
 
-    /// At `gateway` an answer from before the silence proves nothing: it may be this node that was cut off.
+    /// At `gateway` only an answer of this moment proves anything: it may be this node that was cut off, since the
+    /// silence began or since the last proof of life.
     pub(super) fn targets_heard_in_bid(&self) -> bool {
         let Phase::Bidding(bid) = self.phase.now() else { return false };
         let exempt = bid.right == Right::Operator
             || self.settings.protection != Protection::Gateway
             || self.mode.mode == Mode::Standalone;
-        exempt || self.gateway.answered_at.is_some_and(|at| at > bid.began)
+        exempt || self.gateway.answered_at.is_some_and(|at| at > bid.cutting.unwrap_or(bid.began))
+    }
+
+    /// Prepared, the wait is over, and the answer of the targets is missing: it may have been lost.
+    pub(super) fn ask_targets_again(&mut self) {
+        let asked = self.gateway.probed_at.max(self.bid_in_hand().and_then(|bid| bid.cutting));
+        let every = self.settings.lease / 4;
+        if !self.targets_heard_in_bid() && asked.is_none_or(|at| self.now >= at + every) {
+            self.gateway.probed_at = Some(self.now);
+            self.act(Action::ProbeGateway);
+        }
     }
 
     fn set_cutting(&mut self, cutting: bool) {
@@ -198,7 +209,7 @@ impl Node {
     }
 
     pub(super) fn call_off_bid_for_mode(&mut self) -> Phase {
-        self.call_off_bid("the mode is maintenance")
+        self.call_off_bid(self.no_part_text())
     }
 
     pub(super) fn call_off_bid_to_stop(&mut self) -> Phase {

@@ -4,6 +4,7 @@ use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, S
 use super::code::Code;
 use super::node::{GateView, Node};
 use super::phase::{Phase, Purpose, outcome};
+use super::takeover::TakeoverKind;
 use super::time::Instant;
 use super::why::Why;
 use super::words::Mode;
@@ -22,10 +23,24 @@ pub(super) struct Active {
     pub(super) solo_recording: bool,
     /// A repair of the database's role is under way.
     pub(super) repairing: bool,
+    /// A handover was called off, and commits do not go on yet.
+    pub(super) pause: Pause,
     /// Since when the standby's replica stands still.
     pub(super) peer_stopped_since: Option<super::time::Instant>,
     /// The run of the server in which it was last seen to take writes.
     pub(super) wrote_in_run: Option<u64>,
+}
+
+/// What a handover that was called off may leave behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) enum Pause {
+    /// Commits go on.
+    #[default]
+    Over,
+    /// They are told to.
+    Thawing,
+    /// They were told to, and that did not end well: told again then.
+    Again(Instant),
 }
 
 /// What a new active does after clients are served.
@@ -78,9 +93,86 @@ impl Node {
         let epoch = self.durable.epoch;
         // The acknowledgements of the run before count as heard until now.
         self.lease.last_acknowledged = self.now;
+        self.begin_service_of_role();
         self.act(Action::Announce);
         self.act(Action::WatchDatabase { heartbeat_epoch: Some(epoch) });
         Phase::Active(Active { solo_recorded: self.durable.solo == Some(epoch), ..Active::default() })
+    }
+
+    /// What a node that serves has under way; a step that ends within a handover ends for the activity all the same.
+    pub(super) fn activity(&mut self) -> Option<&mut Active> {
+        match self.phase.within() {
+            Phase::Active(active) => Some(active),
+            Phase::HandingOver(over) => Some(over.active()),
+            _ => None,
+        }
+    }
+
+    /// Clients must not wait for ever because one order to go on was lost.
+    pub(super) fn thaw(&mut self) -> Pause {
+        self.start(Step::Database(DatabaseStep::Thaw), Duration::from_secs(2), Purpose::Thaw);
+        Pause::Thawing
+    }
+
+    pub(super) fn thaw_again(&mut self) {
+        let Phase::Active(active) = self.phase.now() else { return };
+        if matches!(active.pause, Pause::Again(at) if self.now >= at) {
+            let pause = self.thaw();
+            self.set_pause(pause);
+        }
+    }
+
+    pub(super) fn on_thawed(&mut self, result: StepResult) {
+        if self.activity().is_none() {
+            return;
+        }
+        match outcome(result) {
+            Ok(_) => {
+                self.set_pause(Pause::Over);
+                self.untell("thaw");
+            }
+            Err(text) => {
+                self.set_pause(Pause::Again(self.now + Duration::from_millis(200)));
+                let text =
+                    format!("commits may still pause after the handover: Thaw: {text}; told again to go on");
+                self.tell_once("thaw", Why::new(Code::SwitchoverCalledOff, text));
+            }
+        }
+    }
+
+    fn set_pause(&mut self, pause: Pause) {
+        if let Some(active) = self.activity() {
+            active.pause = pause;
+        }
+    }
+
+    /// Clients are served from here on.
+    pub(super) fn serve(&mut self) -> Phase {
+        let (kind, epoch, operation, began) = match self.phase.now() {
+            Phase::TakingOver(takeover) => {
+                (takeover.kind, takeover.epoch, takeover.operation, takeover.began)
+            }
+            _ => (TakeoverKind::Silence, self.durable.epoch, None, self.now),
+        };
+        let took = self.now.since(began).as_millis();
+        let mut chores = VecDeque::from([Chore::ForgetPrimary, Chore::LiftCut]);
+        if kind.ends_standalone() && self.mode.mode != Mode::Standalone {
+            chores.push_front(Chore::Standalone(format!("took over into epoch {epoch}")));
+        }
+        let solo_recorded = self.durable.solo == Some(epoch);
+        self.failures = 0;
+        self.begin_service_of_role();
+        self.peer.released = None;
+        self.follow.reset();
+        self.act(Action::Announce);
+        self.act(Action::WatchDatabase { heartbeat_epoch: Some(epoch) });
+        self.next_advert = self.now;
+        self.next_heartbeat = self.now;
+        self.say(format!("active in epoch {epoch}, {took} ms after the right"));
+        if let Some(operation) = operation {
+            self.tell_opened(operation, epoch);
+        }
+        Phase::Active(Active { chores, solo_recorded, ..Active::default() })
     }
 
     /// The next thing off the critical path.
@@ -113,7 +205,7 @@ impl Node {
             // The next probe says so too; until then the old one must not look like a role to be put right.
             self.database.report.replica = None;
         }
-        if let Phase::Active(active) = self.phase.within() {
+        if let Some(active) = self.activity() {
             active.chore_running = false;
         }
         if lane == Lane::Record {

@@ -142,9 +142,12 @@ codes! {
     PeerDisconnected "peer.disconnected" Warning Finding
         "contact with the peer is lost"
         Manual("its daemon, the network between");
+    VrrpBlocked "vrrp.blocked" Warning Finding
+        "the active's heartbeats arrive, its VRRP advertisements do not"
+        Told("let IP protocol 112 pass between the nodes on both hosts; apctl doctor names the rule");
     ConfigMismatch "config.mismatch" Warning Finding
         "the nodes' configurations differ in what they must share"
-        Told("make both files equal, then restart the daemons in turn");
+        Told("apctl config diff --peer names the keys; make both files equal, then apctl reload on both");
     JournalFailing "journal.failing" Warning Finding
         "the journal's disk is full, read-only or stalled; nothing depends on it"
         Manual("free space; it goes on by itself");
@@ -222,12 +225,36 @@ codes! {
     VrrpForeign "vrrp.foreign" Error Standing
         "another router uses this virtual router id"
         Told("give the pairs different vrrp.virtual_router_id");
+    HookFailed "hook.failed" Warning Standing
+        "a hook failed, or did not end in time and was killed; until it ends well"
+        Manual("run it by hand as its user, with INSTANCE NAME STATE PRIORITY behind its arguments");
+    RoleFileFailed "role_file.failed" Warning Standing
+        "`node.state_file` or `node.transition_log` cannot be written"
+        Manual("let apd write there: its user, and `ReadWritePaths=` under systemd");
+    AlertFailed "alert.failed" Warning Standing
+        "alerts cannot be delivered; they wait, and are tried again"
+        Manual("the relay or the receiver of the webhook, and the way to it");
+
+    ServiceFailed "service.failed" Error Standing
+        "a service does not run, and its local restarts are used"
+        Told("repair it, then apctl clear");
+    ServiceStuck "service.stuck" Error Standing
+        "a service does not stop, not even by the kill"
+        Manual("look at it with its own manager (systemctl status, docker inspect)");
+    ServicePolicy "service.policy" Warning Standing
+        "what boot and hands may do with the services could not be set"
+        Manual("the text says why; it is tried again by itself");
 
     // For the record.
     Start "start" Info Record
         "a run begins" NOTHING;
     StopAsked "stop.asked" Info Record
         "the daemon was told to stop" NOTHING;
+    ConfigReloaded "config.reloaded" Info Record
+        "the configuration was read again, and what may change in a run has changed" NOTHING;
+    ConfigRefused "config.refused" Error Record
+        "a reload was refused: the configuration has errors, and the old one stays"
+        Told("apctl config check");
     Resume "resume" Info Record
         "a run goes on within its living lease" NOTHING;
     PeerSilent "peer.silent" Warning Record
@@ -306,6 +333,20 @@ codes! {
         "the server answers" NOTHING;
     DatabaseRole "database.role" Warning Record
         "the server had not the role of its node: put right" NOTHING;
+    ServiceStarted "service.started" Info Record
+        "a service runs" NOTHING;
+    ServiceStopped "service.stopped" Info Record
+        "a service was stopped" NOTHING;
+    ServiceRestart "service.restart" Warning Record
+        "a service ended or did not start: it is restarted here" NOTHING;
+    ServiceLastOne "service.last_one" Error Record
+        "a service does not start and nobody else can serve: the gate opens without it"
+        Told("repair it, then apctl clear");
+    PartStarted "part.started" Info Record
+        "an operator started this node: it takes part" NOTHING;
+    PartStopped "part.stopped" Warning Record
+        "an operator stopped this node: it takes no part"
+        Told("apctl start");
     CheckPassed "check.passed" Info Record
         "a configured check passes again" NOTHING;
     FollowStarted "follow.started" Info Record
@@ -333,6 +374,36 @@ codes! {
 }
 
 impl Code {
+    /// Whether somebody who does not look should be told, when it is given with this weight: whatever is lost, and
+    /// what an operator has to undo or to follow up.
+    pub fn alerts(self, severity: Severity) -> bool {
+        let worth = matches!(
+            self,
+            Code::TakeoverDone
+                | Code::SwitchoverDone
+                | Code::FailoverForced
+                | Code::ModeLoser
+                | Code::PeerSilent
+                | Code::Solo
+                | Code::CheckFailed
+                | Code::GatewaySilent
+                | Code::BootUnproven
+                | Code::ContactPeerUnfit
+                | Code::ContactUnknown
+                | Code::TakeoverRelayLeft
+                | Code::MaintenanceLong
+                | Code::DatabasePrivileged
+                | Code::DatabaseNotReadOnly
+                | Code::GateDegraded
+                | Code::AddressRestored
+                | Code::AddressRemoved
+                | Code::StateFromLedger
+                | Code::RejoinDone
+                | Code::RejoinGranted
+        );
+        worth || severity == Severity::Error
+    }
+
     /// The code with this word, if this version has one.
     pub fn of_word(word: &str) -> Option<Code> {
         Code::ALL.iter().copied().find(|code| code.word() == word)

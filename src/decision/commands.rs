@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Key under which a local operator's switchover waits in `requests`.
 const LOCAL: u64 = u64::MAX;
 
-fn refused(code: &str, reason: impl Into<String>, remedy: impl Into<String>) -> Answer {
+pub(super) fn refused(code: &str, reason: impl Into<String>, remedy: impl Into<String>) -> Answer {
     Answer::Refused { code: code.into(), reason: reason.into(), remedy: remedy.into() }
 }
 
@@ -33,6 +33,8 @@ impl Node {
                 None
             }
             Command::Clear => Some(self.command_clear()),
+            Command::Start { reason, dry_run } => Some(self.command_start(actor, &reason, dry_run)),
+            Command::Stop { reason, dry_run } => Some(self.command_stop(actor, &reason, dry_run)),
         };
         if let Some(answer) = answer {
             self.act(Action::Answer { id, answer });
@@ -156,7 +158,7 @@ impl Node {
         reason: &str,
     ) -> Answer {
         let epoch = self.durable.epoch;
-        let has_right = self.durable.eligible == Some(epoch) || self.durable.solo == Some(epoch);
+        let has_right = self.durable.eligible == Some(epoch) || self.solo_is_proof();
         if matches!(self.phase.now(), Phase::Active(_) | Phase::TakingOver(_) | Phase::HandingOver(_)) {
             return Answer::Already("this node is active".into());
         }
@@ -178,6 +180,7 @@ impl Node {
             return refused("E_PEER_UNSEEN", "the peer is not seen, and it may serve", remedy);
         }
         self.latched = None;
+        self.clear_service_faults();
         let unfit = self.unfit();
         if !unfit.is_empty() {
             return refused("E_UNFIT", unfit.join("; "), "apctl explain --why-not active");
@@ -196,7 +199,8 @@ impl Node {
     }
 
     fn command_clear(&mut self) -> Answer {
-        if self.latched.is_none() && !self.guarded() && self.failures == 0 {
+        let services = self.clear_service_faults();
+        if !services && self.latched.is_none() && !self.guarded() && self.failures == 0 {
             return Answer::Already("nothing is latched or guarded".into());
         }
         self.latched = None;

@@ -80,6 +80,8 @@ pub(super) enum TakeoverStep {
     PersistEpoch,
     /// Hold a lease: the peer's acknowledgement, or the solo record.
     HoldLease,
+    /// A cold standby's server.
+    StartDatabase,
     /// What the peer's living server has.
     AskPeer,
     /// ... is received and applied.
@@ -100,6 +102,8 @@ pub(super) enum TakeoverStep {
     AllowWrites,
     /// The ledger.
     WriteEpoch,
+    /// What runs on the active alone.
+    StartServices,
     /// Gate and address: clients.
     OpenGate,
 }
@@ -108,6 +112,7 @@ pub(super) enum TakeoverStep {
 pub(super) const TAKE_OVER: &[TakeoverStep] = &[
     TakeoverStep::PersistEpoch,
     TakeoverStep::HoldLease,
+    TakeoverStep::StartDatabase,
     TakeoverStep::FenceServer,
     TakeoverStep::AskPeer,
     TakeoverStep::CatchUp,
@@ -118,6 +123,7 @@ pub(super) const TAKE_OVER: &[TakeoverStep] = &[
     TakeoverStep::ApplyTail,
     TakeoverStep::AllowWrites,
     TakeoverStep::WriteEpoch,
+    TakeoverStep::StartServices,
     TakeoverStep::OpenGate,
 ];
 

@@ -1,7 +1,7 @@
 //! What ends an activity, or the way to one, with no time for a handover: one function for each row that says so.
 
 use super::node::Node;
-use super::phase::{Cause, Phase};
+use super::phase::{Cause, Phase, Purpose};
 use super::table::Matter;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Node {
     /// A dead server ends an activity at once. A slow one ends it when the peer could do better; the last one
     /// standing bears it for a while, because a pause hurts its clients less than a reset.
     pub(super) fn database_ends_activity(&self) -> bool {
-        if self.database.verdict.healthy() != Some(false) {
+        if self.database.verdict.healthy() != Some(false) || self.is_cold() {
             return false;
         }
         let long = self.database.unhealthy_since.is_some_and(|since| self.now >= since + SLOW_PATIENCE);
@@ -141,11 +141,16 @@ impl Node {
     }
 
     pub(super) fn end_for_mode(&mut self) -> Phase {
-        self.step_down(Cause::Mode, "the mode became maintenance during the takeover".into())
+        let text = format!("{} during the takeover", self.no_part_text());
+        self.step_down(Cause::Mode, text)
     }
 
     pub(super) fn yield_in_contact(&mut self) -> Phase {
         self.step_down(Cause::NewerEpoch, "the peer serves already".into())
+    }
+
+    pub(super) fn end_without_consent(&mut self) -> Phase {
+        self.step_down(Cause::Isolated, "the peer fell silent before the gate was opened".into())
     }
 
     pub(super) fn end_cut_off(&mut self) -> Phase {
@@ -156,10 +161,13 @@ impl Node {
     pub(super) fn meet_life(&mut self) -> Phase {
         let what = self.peer.proof_of_life.as_ref().map(|(what, _)| what.clone()).unwrap_or_default();
         let text = format!("someone serves while this node takes over: {what}");
+        // What was recorded for this takeover is no right for another one.
+        self.durable.solo = None;
+        self.persist(Purpose::Record);
         self.step_down(Cause::TakeoverFailed, text)
     }
 
-    fn fail_takeover(&mut self, cause: Cause, text: String) -> Phase {
+    pub(super) fn fail_takeover(&mut self, cause: Cause, text: String) -> Phase {
         // What ends a takeover from outside says nothing about the next one.
         self.failures += u32::from(cause == Cause::TakeoverFailed);
         self.retry_at = self.now + Duration::from_secs(1) * self.failures.clamp(1, 10);

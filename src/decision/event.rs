@@ -3,6 +3,8 @@
 use super::action::{CommandId, DurableFacts, StepResult, Ticket};
 use super::gtid::GtidState;
 use super::peer::PeerMessage;
+use super::service::ServiceReport;
+use super::settings::Settings;
 use super::time::Instant;
 use super::words::{Epoch, InstanceId, Mode};
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,8 @@ pub enum Event {
     Database(DatabaseReport),
     /// One probe of one configured check ended.
     Check(CheckReport),
+    /// What a service does: at each change, and at least each second.
+    Service(ServiceReport),
     /// Gateway targets were probed.
     Gateway {
         /// How many answered.
@@ -66,6 +70,9 @@ pub enum Event {
         /// Who, from the socket's peer credentials.
         actor: String,
     },
+    /// The configuration was read again: what these settings say holds from now on, where it can change in a run
+    /// ([`Settings::reloaded`]).
+    Reload(Box<Settings>),
     /// The daemon was told to stop (SIGTERM, SIGINT).
     Stop,
     /// The daemon was told to stop, and the service manager starts it again at once.
@@ -90,6 +97,9 @@ pub struct Found {
     pub mode: ModeReading,
     /// The gate, as the gate process holds it.
     pub gate: GateState,
+    /// What an operator said since the host booted: `apctl start` or `apctl stop`.
+    #[serde(default)]
+    pub started: Option<bool>,
 }
 
 /// The mode file, as read.
@@ -292,4 +302,18 @@ pub enum Command {
     },
     /// Clear a latched fault or the guarded state.
     Clear,
+    /// Bring this node's services and its part in the election up.
+    Start {
+        /// Why.
+        reason: String,
+        /// Only look.
+        dry_run: bool,
+    },
+    /// Hand over, and bring both down.
+    Stop {
+        /// Why.
+        reason: String,
+        /// Only look.
+        dry_run: bool,
+    },
 }

@@ -24,6 +24,8 @@ pub(super) struct FollowState {
     pub(super) busy: bool,
     pub(super) forbidding: bool,
     pub(super) next_try: Instant,
+    /// When the policy `rejoin = "auto"` may try next.
+    pub(super) next_rejoin: Instant,
     /// When both threads of the replica were last seen at work.
     pub(super) flowed_at: Option<Instant>,
     /// What keeps this node from following; shown as the reason of role `fault`.
@@ -164,6 +166,11 @@ impl Node {
         let mine = &self.database.report.gtid;
         let forked = !mine.covers(&facts.gtid) && !facts.gtid.covers(mine) && facts.database_reachable;
         !forked || self.follow.judged.as_ref() == Some(mine)
+    }
+
+    /// What only this server has was looked at, and is data.
+    pub(super) fn is_judged(&self) -> bool {
+        self.follow.judged.as_ref() == Some(&self.database.report.gtid)
     }
 
     /// Asks whether what only this server has is data.

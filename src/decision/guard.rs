@@ -48,9 +48,9 @@ guards! {
     ToldToStop "the daemon was told to stop" |node| node.stopping.is_some();
     StopKeeps "a stop keeps the gate for the restart (on_stop = \"keep\")" |node| node.settings.on_stop == OnStop::Keep;
     StopHandsOver "a stop hands over (on_stop = \"handover\")" |node| node.settings.on_stop == OnStop::Handover;
-    InMaintenance "the mode is maintenance" |node| node.mode.mode == Mode::Maintenance;
-    MayTakePart "the mode is ap or standalone" |node| node.mode.mode != Mode::Maintenance;
-    NotInModeAp "the mode is not ap" |node| node.mode.mode != Mode::Ap;
+    TakesNoPart "the mode is maintenance, or no operator has started this node" |node| !node.takes_part();
+    MayTakePart "the mode is ap or standalone, and the node was started" Node::takes_part;
+    NotInModeAp "the mode is not ap" |node| node.mode.mode != Mode::Ap || !node.takes_part();
     NotForced "no operator forces it" |node| !node.bid_is_forced();
 
     // What the event in hand brings
@@ -72,6 +72,7 @@ guards! {
     Pausing "a pause after a failed attempt is not over" |node| node.now < node.retry_at;
     NotPausing "no pause after a failed attempt" |node| node.now >= node.retry_at;
     NotGuarded "fewer automatic failovers within the hour than allowed" |node| !node.guarded();
+    KeepsRoleFromPeer "a service cannot be started here, the peer could serve, and lacks only what this side wrote meanwhile" Node::keeps_role_from_peer;
     BetterHere "neither is active, and this node has the better right: data, then epoch, then address" |node| matches!(node.in_contact(), InContact::Mine(_));
     ForkUnjudged "both have what the other lacks, and it is not known yet whether it is data" |node| matches!(node.in_contact(), InContact::Unjudged);
     BetterThereUnfit "the peer has the better data and cannot serve" |node| matches!(node.in_contact(), InContact::PeerUnfit(_));
@@ -96,14 +97,16 @@ guards! {
     Prepared "the applying thread is stopped, or nothing is to be prepared" Node::bid_is_prepared;
     TimeToPrepare "the lease is dead and the wait is nearly over" Node::bid_begins_to_prepare;
     WaitOver "the takeover wait is over" |node| node.now >= node.bid_ends_at();
-    TargetsAnswered "at `gateway`: a target answered since the bid began" Node::targets_heard_in_bid;
+    TargetsAnswered "at `gateway`: a target answered since the bid began to prepare" Node::targets_heard_in_bid;
     LifeShownLate "the peer showed that it lives after the preparation began" Node::life_shown_in_preparation;
 
     // A takeover
     LooksForLife "proofs of life are looked for, and the gate is not being opened yet" Node::takeover_looks_for_life;
     PeerServesInContact "a takeover by consent, and the peer serves already" Node::overtaken_in_contact;
+    ConsentOver "a takeover by consent, the peer is silent, and what it granted is over" Node::consent_is_over;
     TargetsSilent "a takeover in silence, and no gateway target answers any more" Node::cut_off_in_takeover;
     LeaseNotGranted "a takeover by consent, and the peer grants no lease for four leases" Node::lease_is_refused;
+    ServiceNotStarted "a service does not start, and the peer could serve instead" |node| node.service_fails_takeover().is_some();
     AllStepsDone "every step of the takeover has ended" Node::takeover_is_complete;
 
     // Serving
@@ -114,7 +117,7 @@ guards! {
     LeaseLongOver "the lease is over for longer than a slice" |node| node.now >= node.lease.end + node.settings.slice();
     MayNotGoSolo "the level does not let this node go on alone" |node| !node.may_go_solo();
     FencedByPeer "somebody else made the running server read-only while the peer is silent" Node::fenced_by_peer;
-    Unwell "a check fails that makes the peer the better active" |node| node.reason_to_give_up().is_some();
+    Unwell "a check or a service fails in a way that makes the peer the better active" |node| node.reason_to_give_up().is_some();
 
     // A switchover
     Late "the other side did not go on in time" Node::switchover_is_late;
@@ -129,6 +132,8 @@ guards! {
     // On the way down
     GateShut "the gate is closed, or the kernel closed it at lease end" |node| matches!(node.phase.now(), Phase::SteppingDown(down) if down.gate_is_shut());
     DatabaseQuiet "the database is read-only, or dead" Node::database_is_quiet;
+    ServicesHoldEnd "services are still being stopped" Node::services_hold_the_end;
+    RoleServicesHold "services that run on the active alone still run" Node::role_services_hold_the_role;
     PatienceOver "the database was waited for long enough" Node::stop_is_due;
 }
 

@@ -53,7 +53,7 @@ impl Node {
 
     /// RFC 9568 section 6.4.3: higher priority, then higher address.
     fn loses_tie(&self, advert: Advert) -> bool {
-        let mine = self.checks.priority(self.settings.priority);
+        let mine = self.priority();
         (advert.priority, self.peer_id()) > (mine, self.settings.me)
     }
 
@@ -126,8 +126,9 @@ impl Node {
         self.durable.solo = None;
         self.latched = None;
         self.consider(Matter::NewerEpoch { before, epoch: facts.epoch });
-        // A newer epoch whose node does not serve makes no loser: the better data will serve next.
-        let taken = facts.role == Role::Active && was_mine && !handed_over;
+        // A newer epoch whose node never served makes no loser: the better data will serve next.
+        let served = facts.role == Role::Active || facts.mode == Mode::Standalone;
+        let taken = served && was_mine && !handed_over;
         if taken && self.mode.mode != Mode::Maintenance {
             self.enter_maintenance_as_loser(facts.epoch);
         }
@@ -198,6 +199,9 @@ impl Node {
             self.durable.eligible = None;
         }
         self.on_recorded(result);
+        if self.durable.eligible.is_some() {
+            self.rejoin_granted();
+        }
     }
 
     fn on_released(&mut self, released: Released) {

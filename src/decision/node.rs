@@ -40,6 +40,8 @@ pub struct Node {
     pub(super) link: Option<(LinkReport, Instant)>,
     pub(super) gateway: GatewayView,
     pub(super) checks: Checks,
+    #[serde(default)]
+    pub(super) services: super::services::Services,
     pub(super) peer: PeerView,
     pub(super) lease: LeaseKeeper,
     pub(super) wait: TakeoverWait,
@@ -143,6 +145,8 @@ impl Node {
     pub fn new(settings: Settings) -> Self {
         let database = Verdict::new(settings.database);
         let checks = Checks::new(&settings.checks);
+        let services =
+            super::services::Services::new(&settings.services, settings.database_service.as_deref());
         Self {
             instance: InstanceId(0),
             now: Instant::ZERO,
@@ -173,6 +177,7 @@ impl Node {
             link: None,
             gateway: GatewayView::default(),
             checks,
+            services,
             peer: PeerView::default(),
             lease: LeaseKeeper::default(),
             wait: TakeoverWait::default(),
@@ -213,6 +218,7 @@ impl Node {
             Event::Link(report) => self.on_link(report),
             Event::Database(report) => self.on_database(report),
             Event::Check(report) => self.on_check(report),
+            Event::Service(report) => self.on_service(report),
             Event::Gateway { answered, asked } => self.on_gateway(answered, asked),
             Event::AddressClaimed { by } => {
                 self.on_proof_of_life("life", format!("{by} answers for the address"))
@@ -224,6 +230,7 @@ impl Node {
             Event::StepEnded { ticket, result } => self.on_step_ended(ticket, result),
             Event::ModeFile(reading) => self.on_mode_file(reading),
             Event::Command { id, command, actor } => self.on_command(id, command, &actor),
+            Event::Reload(settings) => self.on_reload(*settings),
             Event::Stop => self.on_stop(),
             Event::Restart => self.on_restart(),
             Event::Resumed { gap } => self.on_resumed(gap),
@@ -351,6 +358,7 @@ impl Node {
         self.gate.state = found.gate;
         let (lease, advert) = (self.settings.lease, self.settings.advert_interval);
         self.wait.sign_of_life(&self.settings, lease, advert, self.now);
+        self.services.part = self.part_at_start(found.started);
         if let Some(problem) = found.mode.problem {
             self.tell(Why::new(Code::ModeGarbage, problem));
         }
@@ -373,7 +381,9 @@ impl Node {
     }
 
     fn on_check(&mut self, report: super::event::CheckReport) {
-        if let Some(check) = self.checks.take(report, self.now) {
+        if !report.passed && self.check_is_void(&report.name) {
+            self.checks.note(report, self.now);
+        } else if let Some(check) = self.checks.take(report, self.now) {
             let name = check.settings.name.clone();
             let detail = check.last.as_ref().map(|(report, _)| report.detail.clone()).unwrap_or_default();
             let why = match check.verdict.healthy() {
@@ -417,6 +427,19 @@ impl Node {
             self.settings.on_stop = OnStop::Keep;
         }
         self.on_stop();
+    }
+
+    /// Nothing but settings changes: no role, no lease, no verdict.
+    fn on_reload(&mut self, fresh: Settings) {
+        let on_stop = self.stopping.map(|_| self.settings.on_stop);
+        let mut settings = self.settings.clone().reloaded(fresh);
+        // A stop that is under way ends as it began.
+        settings.on_stop = on_stop.unwrap_or(settings.on_stop);
+        self.database.verdict.count_to(settings.database);
+        self.checks.reload(&settings.checks);
+        self.settings = settings;
+        // Not the reason for what this node is: it stays what it was.
+        self.act(Action::Tell(Why::new(Code::ConfigReloaded, "the configuration was reloaded")));
     }
 
     fn on_stop(&mut self) {

@@ -84,10 +84,22 @@ pub struct PeerFacts {
     pub replica_running: bool,
     /// Its `gtid_binlog_state`, with `gtid_slave_pos` merged.
     pub gtid: GtidState,
+    /// Its VRRP priority now, the weights of failing checks included: a standby does not advertise it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// A service that runs on the active alone may run there.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub role_services: bool,
     /// Hash of the part of the configuration that both must share.
     pub config_hash: u64,
     /// One line: why it is what it is.
     pub why: String,
+}
+
+/// For what is left out of a message that has nothing to say.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Switchover, in the order in which the messages go. `operation` is the number that the old active chose.

@@ -7,6 +7,7 @@ use super::follow::FollowStep;
 use super::node::Node;
 use super::receiving::Receiving;
 use super::rejoin::RejoinStep;
+use super::services::Act;
 use super::step_down::SteppingDown;
 use super::switchover::{HandOverStep, HandingOver};
 use super::takeover::TakingOver;
@@ -95,6 +96,8 @@ pub(super) enum Purpose {
     Record,
     /// The mode file.
     Mode,
+    /// What an operator said of this node's part.
+    Part,
     /// The right to go solo, before the first renewal that rests on it.
     Solo,
     /// Eligibility, before the active counts on it.
@@ -107,6 +110,8 @@ pub(super) enum Purpose {
     Chore(Lane),
     /// One step of a handover, old side.
     HandOver(u64, HandOverStep),
+    /// Commits go on after a handover that was called off.
+    Thaw,
     /// Waiting for the position, new side.
     Reach(u64),
     /// Step-down.
@@ -119,6 +124,8 @@ pub(super) enum Purpose {
     Follow(FollowStep),
     /// Rejoin.
     Rejoin(RejoinStep),
+    /// What was done about a service, by its number.
+    Service(u16, Act),
 }
 
 impl Node {
@@ -138,18 +145,21 @@ impl Node {
         match purpose {
             Purpose::Record => self.on_recorded(&result),
             Purpose::Mode => self.on_mode_recorded(&result),
+            Purpose::Part => self.on_part_recorded(&result),
             Purpose::Solo => self.on_solo_recorded(&result),
             Purpose::Eligible => self.on_eligible_recorded(&result),
             Purpose::Bid(bid, step) => self.on_bid_step(bid, step, result),
             Purpose::TakeOver(run) => self.on_takeover_step(run, result),
             Purpose::Chore(lane) => self.on_chore(lane, result),
             Purpose::HandOver(operation, step) => self.on_handover_step(operation, step, result),
+            Purpose::Thaw => self.on_thawed(result),
             Purpose::Reach(operation) => self.on_reached(operation, &result),
             Purpose::Close => self.on_closed(result),
             Purpose::Forbid => self.on_forbidden(result),
             Purpose::Undo(_) => {}
             Purpose::Follow(step) => self.on_follow_step(step, result),
             Purpose::Rejoin(step) => self.on_rejoin_step(step, result),
+            Purpose::Service(service, act) => self.on_service_step(service, act, result),
         }
     }
 

@@ -42,6 +42,8 @@ impl Node {
 
     pub(super) fn on_reach(&mut self, operation: u64, position: GtidState) {
         if !matches!(self.phase.now(), Phase::Receiving(receiving) if receiving.operation == operation) {
+            // Not (any more) the new side: commits pause over there, and need not pause until the answer is overdue.
+            self.send(PeerMessage::Switchover(Switchover::Reached { operation, ok: false }));
             return;
         }
         let step = Step::Database(DatabaseStep::WaitFor { position });
@@ -52,7 +54,7 @@ impl Node {
     pub(super) fn receive(&mut self) -> Phase {
         let request = self.take_request();
         let (operation, planned) = (request.operation.unwrap_or_default(), request.planned);
-        let until = self.now + ANSWER + PAUSE;
+        let until = self.now + ANSWER + PAUSE + self.services_in_switchover().0;
         Phase::Receiving(Receiving { operation, planned, reached: false, until })
     }
 

@@ -3,7 +3,7 @@
 use super::action::{RecordStep, Step, StepResult};
 use super::code::Code;
 use super::node::Node;
-use super::phase::Purpose;
+use super::phase::{Phase, Purpose};
 use super::why::Why;
 use super::words::Mode;
 use std::time::Duration;
@@ -41,6 +41,11 @@ impl Node {
         self.mode.write_again = (!done).then_some(self.now + PAUSE);
     }
 
+    /// What an operator said of this node's part holds for this run whether the disk has it or not.
+    pub(super) fn on_part_recorded(&mut self, result: &StepResult) {
+        self.tell_of_disk(result);
+    }
+
     /// What could not be written is written when the disk takes it: a restart must not find an older mode.
     pub(super) fn write_again(&mut self) {
         if self.mode.write_again.is_some_and(|at| self.now >= at) {
@@ -58,7 +63,9 @@ impl Node {
     /// The state file is lost: the ledger of the local server tells of the newest activity that it knows.
     pub(super) fn learn_from_ledger(&mut self) {
         let ledger = self.database.report.ledger;
-        if self.state_lost && ledger > self.durable.epoch {
+        // Whoever is on the way up, or serves, does so in an epoch of its own: a newer one ends that by the peer's word.
+        let idle = matches!(self.phase.now(), Phase::Stopped | Phase::Out | Phase::Standby);
+        if idle && self.state_lost && ledger > self.durable.epoch {
             let text = format!("the state file is lost; the ledger knows epoch {ledger}");
             self.tell(Why::new(Code::StateFromLedger, text));
             self.durable.epoch = ledger;

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// How long a replica may stand still during a rejoin.
 const STANDSTILL: Duration = Duration::from_secs(10);
 
+/// How long a rejoin waits, at its end, until the active has granted the right to take over.
+const GRANT: Duration = Duration::from_secs(3);
+
 /// A rejoin under way on the node that comes back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct RejoinState {
@@ -47,6 +50,7 @@ enum Stage {
     CatchingUp,
     Verifying,
     Requesting,
+    Granting,
 }
 
 /// Steps of a rejoin.
@@ -260,6 +264,10 @@ impl Node {
             self.send(PeerMessage::Rejoin(Rejoin::Request { operation }));
             return;
         }
+        if rejoin.stage == Stage::Granting && self.now >= rejoin.said_at + GRANT {
+            self.finish_rejoin();
+            return;
+        }
         if rejoin.stage != Stage::CatchingUp {
             return;
         }
@@ -289,9 +297,10 @@ impl Node {
     /// `rejoin = "auto"`: by itself, and only from a maintenance that apd entered itself.
     fn rejoin_by_policy(&mut self) {
         let auto = self.settings.rejoin_auto && self.durable.maintenance_by_apd;
-        let due = self.now >= self.follow.next_try && self.rejoin.is_none();
+        let due = self.now >= self.follow.next_rejoin && self.rejoin.is_none();
         if auto && due && matches!(self.phase.now(), Phase::Out) && self.rejoin_refused().is_none() {
-            self.follow.next_try = self.now + Duration::from_secs(30);
+            // Of its own: what this rejoin leaves undone, following puts right without waiting for the next one.
+            self.follow.next_rejoin = self.now + Duration::from_secs(30);
             self.begin_rejoin(Asked::Policy, "apd", false);
         }
     }
@@ -346,7 +355,7 @@ impl Node {
         let Some(rejoin) = self.rejoin.as_ref().filter(|rejoin| rejoin.operation == operation) else {
             return;
         };
-        let (actor, began) = (rejoin.actor.clone(), rejoin.began);
+        let actor = rejoin.actor.clone();
         if let Some(text) = refused {
             self.end_rejoin(Answer::Failed(format!("the peer refused: {text}")));
             return;
@@ -357,7 +366,29 @@ impl Node {
             self.write_mode(Mode::Ap, &actor, "rejoined");
         }
         self.follow.problem = None;
-        let took = self.now.since(began).as_millis();
+        if let Some(rejoin) = &mut self.rejoin {
+            rejoin.stage = Stage::Granting;
+            rejoin.said_at = self.now;
+        }
+        self.progress("caught up; waiting for the right to take over");
+        if self.durable.eligible == Some(self.durable.epoch) {
+            self.rejoin_granted();
+        }
+    }
+
+    /// The right to take over is on disk. The active hears of it before anybody hears that the rejoin is over: a
+    /// switchover that is asked for at that very moment finds a peer that can serve.
+    pub(super) fn rejoin_granted(&mut self) {
+        self.next_heartbeat = self.now;
+        self.send_on_time();
+        if self.rejoin.as_ref().is_some_and(|rejoin| rejoin.stage == Stage::Granting) {
+            self.finish_rejoin();
+        }
+    }
+
+    fn finish_rejoin(&mut self) {
+        let Some(rejoin) = &self.rejoin else { return };
+        let took = self.now.since(rejoin.began).as_millis();
         self.end_rejoin(Answer::Done(format!("rejoined in {took} ms: the pair is (ap, ap)")));
     }
 }

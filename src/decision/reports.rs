@@ -78,7 +78,11 @@ impl Node {
         if before != after {
             self.database.unhealthy_since = (after == Some(false)).then_some(self.now);
             let detail = self.database.report.detail.clone();
+            let rests = self.is_cold() || self.database_rests();
             self.tell(match after {
+                Some(false) if rests => {
+                    Why::new(Code::ServiceStopped, "the database rests: apd starts it in its time")
+                }
                 Some(false) => {
                     Why::new(Code::DatabaseUnhealthy, format!("the database is not healthy: {detail}"))
                 }

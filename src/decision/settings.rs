@@ -1,6 +1,7 @@
 //! The configuration as the decision needs it: plain numbers, no files, no secrets.
 //! `driver` derives it from `config::checked`.
 
+use super::service::{Boot, MaintenanceServices, ServiceSettings};
 use super::words::{NodeId, Protection};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -16,6 +17,9 @@ pub struct Settings {
     pub peer_name: String,
     /// VRRP priority, 1 to 254.
     pub priority: u8,
+    /// The peer's VRRP priority, as configured.
+    #[serde(default = "usual_priority")]
+    pub peer_priority: u8,
     /// Between advertisements.
     pub advert_interval: Duration,
     /// Between heartbeats.
@@ -50,14 +54,53 @@ pub struct Settings {
     pub checks: Vec<CheckSettings>,
     /// Rise and fall of the check `mariadb`.
     pub database: Hysteresis,
+    /// What this node starts and stops, in the order of their starts.
+    #[serde(default)]
+    pub services: Vec<ServiceSettings>,
+    /// The service that is the database's server, if one of them is.
+    #[serde(default)]
+    pub database_service: Option<String>,
+    /// What happens to the services at boot.
+    #[serde(default)]
+    pub boot: Boot,
+    /// What happens to them in maintenance.
+    #[serde(default)]
+    pub maintenance_services: MaintenanceServices,
     /// Hash of the part of the configuration that both nodes must share.
     pub config_hash: u64,
+}
+
+/// What a recording of an earlier version left out.
+const fn usual_priority() -> u8 {
+    100
 }
 
 impl Settings {
     /// The longest that the gate's element outlives a pause: an eighth of the lease.
     pub fn slice(&self) -> Duration {
         self.lease / 8
+    }
+
+    /// These settings with what may change in a run taken from `fresh`. All else stays, above all who the nodes are,
+    /// the timing of election and lease and the protection level: the peer counts on what it was told of them.
+    #[must_use]
+    pub fn reloaded(self, fresh: Settings) -> Settings {
+        Settings {
+            peer_wait: fresh.peer_wait,
+            failover_hold: fresh.failover_hold,
+            max_failovers_per_hour: fresh.max_failovers_per_hour,
+            on_stop: fresh.on_stop,
+            restart_grace: fresh.restart_grace,
+            drain_timeout: fresh.drain_timeout,
+            on_undrained: fresh.on_undrained,
+            max_lag_for_switchover: fresh.max_lag_for_switchover,
+            rejoin_auto: fresh.rejoin_auto,
+            gateway_need: fresh.gateway_need,
+            checks: fresh.checks,
+            database: fresh.database,
+            config_hash: fresh.config_hash,
+            ..self
+        }
     }
 }
 
@@ -120,6 +163,7 @@ pub(crate) mod tests {
             name: "db1".into(),
             peer_name: "db2".into(),
             priority: 100,
+            peer_priority: 100,
             advert_interval: Duration::from_millis(100),
             heartbeat: Duration::from_millis(100),
             lease: Duration::from_millis(350),
@@ -143,6 +187,10 @@ pub(crate) mod tests {
                 on_standby: true,
             }],
             database: Hysteresis { rise: 1, fall: 2 },
+            services: Vec::new(),
+            database_service: None,
+            boot: Boot::Standby,
+            maintenance_services: MaintenanceServices::Keep,
             config_hash: 7,
         }
     }

@@ -12,12 +12,12 @@ use super::table::Matter;
 use super::takeover::{Right, TakeoverKind};
 use super::time::Instant;
 use super::why::Why;
-use super::words::{Mode, Protection, Role};
+use super::words::{Mode, NodeId, Protection, Role};
 use std::time::Duration;
 
 /// A standby that could not take over for this long after the last contact is no longer eligible: the old
 /// active may have gone on alone meanwhile.
-const ELIGIBLE_LAPSE: Duration = Duration::from_secs(10);
+const ELIGIBLE_LAPSE: Duration = Duration::from_secs(5);
 
 impl Node {
     /// The gate is open under a living lease of this node's own epoch.
@@ -149,7 +149,8 @@ impl Node {
             return InContact::NotMine;
         }
         let has_all = facts.database_reachable && self.database.report.gtid.covers(&facts.gtid);
-        let may_instead = has_all || self.durable.eligible == Some(self.durable.epoch);
+        let may_instead =
+            self.fitness_is_known() && has_all || self.durable.eligible == Some(self.durable.epoch);
         match self.preferred(facts) {
             Preferred::Me if self.fork_is_judged(facts) => InContact::Mine(Right::Contact),
             Preferred::Me => InContact::Unjudged,
@@ -164,6 +165,9 @@ impl Node {
 
     /// Data superset first, then the epoch's node, then priority and address for a complete tie.
     fn preferred(&self, facts: &PeerFacts) -> Preferred {
+        if self.is_cold() && !facts.database_reachable {
+            return self.preferred_when_cold(facts);
+        }
         if !self.database.report.reachable {
             return Preferred::Peer;
         }
@@ -192,12 +196,19 @@ impl Node {
         }
     }
 
+    /// Neither server runs: whoever served last has the newest data.
+    fn preferred_when_cold(&self, facts: &PeerFacts) -> Preferred {
+        let newest = self.durable.epoch.max(facts.epoch);
+        let mine = if newest.number > 0 { newest.node } else { NodeId(2) } == self.settings.me;
+        if mine { Preferred::Me } else { Preferred::Peer }
+    }
+
     /// The peer is silent: what gives this node the right to go on alone.
     pub(super) fn right_in_silence(&self) -> Option<Right> {
         let epoch = self.durable.epoch;
         if self.mode.mode == Mode::Standalone {
             Some(Right::Standalone)
-        } else if epoch.number > 0 && self.durable.solo == Some(epoch) {
+        } else if epoch.number > 0 && self.solo_is_proof() {
             Some(Right::Solo)
         } else if epoch.number > 0 && self.durable.eligible == Some(epoch) {
             Some(Right::Eligible)
@@ -245,7 +256,8 @@ impl Node {
         if let Some((link, _)) = self.link.as_ref().filter(|(link, _)| !link.usable) {
             reasons.push(format!("the interface is unusable: {}", link.detail));
         }
-        if self.database.verdict.healthy() != Some(true) || !self.database.report.reachable {
+        let sick = self.database.verdict.healthy() != Some(true) || !self.database.report.reachable;
+        if sick && !self.is_cold() {
             let detail = &self.database.report.detail;
             let detail = if detail.is_empty() { "no answer yet" } else { detail };
             reasons.push(format!("its database is not healthy: {detail}"));
@@ -254,6 +266,10 @@ impl Node {
             reasons.push("its gate process does not answer".into());
         }
         reasons.extend(self.checks.faults(matches!(self.role_wanted(), Role::Active)));
+        reasons.extend(self.service_faults());
+        if self.mode.mode != Mode::Maintenance && !self.takes_part() {
+            reasons.push(self.no_part_text().into());
+        }
         if let Some(why) = &self.latched {
             reasons.push(format!("latched: {} (apctl clear)", why.text));
         }
@@ -326,6 +342,19 @@ impl Node {
     /// How long after the last contact a standby may bid.
     pub(super) fn eligible_lapse(&self) -> Duration {
         ELIGIBLE_LAPSE.max(4 * self.settings.lease) + self.settings.failover_hold
+    }
+
+    /// This node went on alone in the newest epoch that it knows, and nobody can have taken over after it.
+    pub(super) fn solo_is_proof(&self) -> bool {
+        self.durable.solo == Some(self.durable.epoch) && !self.durable.solo_shared
+    }
+
+    /// The peer, which has acknowledged nothing since `last`, has lost its right to take over, or has used it long
+    /// enough ago to be noticed by a node that serves.
+    pub(super) fn right_there_lapsed(&self, last: Instant) -> bool {
+        let heard =
+            last.max(self.started.unwrap_or_default()).max(self.peer.heartbeat_at.unwrap_or_default());
+        self.now >= heard + self.eligible_lapse() + self.settings.lease * 4 + Duration::from_secs(1)
     }
 
     fn lapse_eligibility(&mut self) {

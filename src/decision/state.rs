@@ -135,6 +135,7 @@ classes! {
     Link "the state of the interface is read";
     Database "the database watcher reports";
     Check "a probe of a check ends";
+    Service "what a service does is read";
     Gateway "a probe of the gateway targets ends";
     Life "somebody answers for the address, or writes heartbeat rows";
     StepEnded "a step ends";
@@ -144,6 +145,8 @@ classes! {
     FailoverCommand "an operator forces a failover";
     RejoinCommand "an operator asks for a rejoin";
     ClearCommand "an operator clears a latched fault";
+    PartCommand "an operator starts or stops this node's part";
+    Reload "the configuration is reloaded";
     Stop "the daemon is told to stop";
     Restart "the daemon is told to stop for a restart";
     Resumed "the daemon was paused and goes on";
@@ -163,6 +166,7 @@ impl Class {
             Event::Link(_) => Class::Link,
             Event::Database(_) => Class::Database,
             Event::Check(_) => Class::Check,
+            Event::Service(_) => Class::Service,
             Event::Gateway { .. } => Class::Gateway,
             Event::AddressClaimed { .. } | Event::StreamAlive => Class::Life,
             Event::StepEnded { .. } => Class::StepEnded,
@@ -172,6 +176,10 @@ impl Class {
             Event::Command { command: Command::Failover { .. }, .. } => Class::FailoverCommand,
             Event::Command { command: Command::Rejoin { .. }, .. } => Class::RejoinCommand,
             Event::Command { command: Command::Clear, .. } => Class::ClearCommand,
+            Event::Command { command: Command::Start { .. } | Command::Stop { .. }, .. } => {
+                Class::PartCommand
+            }
+            Event::Reload(_) => Class::Reload,
             Event::Stop => Class::Stop,
             Event::Restart => Class::Restart,
             Event::Resumed { .. } => Class::Resumed,

@@ -11,7 +11,7 @@ use super::peer::{PeerMessage, Released, Switchover};
 use super::phase::{Cause, Phase, Purpose, outcome};
 use super::table::{Matter, Request};
 use super::time::Instant;
-use super::words::{Epoch, Mode};
+use super::words::Epoch;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub(super) const PAUSE: Duration = Duration::from_secs(2);
 
 const SILENT: &str = "the peer is silent";
 const NO_ANSWER: &str = "the peer did not answer in time";
+const SERVICES_LATE: &str = "what runs on the active alone did not stop in time";
 
 /// The old side of a handover.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,21 @@ impl HandingOver {
         self.active.solo_recorded
     }
 
+    /// What goes on beside the handover, and after one that is called off.
+    pub(super) const fn active(&mut self) -> &mut Active {
+        &mut self.active
+    }
+
+    /// It waits for what runs on the active alone to stop.
+    pub(super) const fn is_resting(&self) -> bool {
+        matches!(self.stage, Stage::Resting)
+    }
+
+    /// What runs on the active alone rests, or shall.
+    pub(super) const fn services_rest(&self) -> bool {
+        !matches!(self.stage, Stage::Preparing)
+    }
+
     /// The peer may be open: this side never opens again in its epoch.
     pub(super) const fn past_no_return(&self) -> bool {
         matches!(self.stage, Stage::Released)
@@ -56,6 +72,8 @@ impl HandingOver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     Preparing,
+    /// What runs on the active alone is being stopped.
+    Resting,
     Freezing,
     Reaching,
     Sealing,
@@ -115,6 +133,9 @@ impl Node {
 
     pub(super) fn switchover_is_late(&self) -> bool {
         match self.phase.now() {
+            Phase::HandingOver(over) if over.past_no_return() && self.peer_is_on_its_way() => {
+                self.now >= over.until + self.services_in_switchover().1
+            }
             Phase::HandingOver(over) => self.now >= over.until,
             Phase::Receiving(receiving) => self.now >= receiving.until,
             _ => false,
@@ -132,8 +153,10 @@ impl Node {
 
     /// A check caused it, and passes again.
     pub(super) fn handover_is_needless(&self) -> bool {
-        matches!(self.phase.now(), Phase::HandingOver(over) if over.cause == Cause::Check)
-            && self.reason_to_give_up().is_none()
+        let Phase::HandingOver(over) = self.phase.now() else { return false };
+        // A service that was stopped for the handover answers no check.
+        let stopped = over.services_rest() && self.services.of_role().next().is_some();
+        over.cause == Cause::Check && !stopped && self.reason_to_give_up().is_none()
     }
 
     pub(super) fn stand_by_after_peer_closed(&mut self) -> Phase {
@@ -183,13 +206,16 @@ impl Node {
     /// Before the point of no return everything is undone.
     fn undo_handover(&mut self, because: &str) -> Active {
         let Phase::HandingOver(over) = self.phase.within() else { return Active::default() };
-        let (operation, active) = (over.operation, std::mem::take(&mut over.active));
+        let (operation, frozen) = (over.operation, over.frozen);
+        let mut active = std::mem::take(&mut over.active);
         self.send(PeerMessage::Switchover(Switchover::Abort { operation }));
         self.answer_switchover(false, because);
         self.retry_at = self.now + Duration::from_secs(1);
         let why = self.why_of_row(format!("the handover is called off, this node goes on: {because}"));
         self.tell(why.resolved_by("apctl switchover --dry-run"));
-        self.thaw_if_frozen();
+        if frozen {
+            active.pause = self.thaw();
+        }
         active
     }
 
@@ -205,7 +231,7 @@ impl Node {
         let _ = self.undo_handover(because);
         self.durable.handed_over = None;
         if !self.contact() && self.may_go_solo() {
-            self.durable.solo = Some(self.durable.epoch);
+            self.go_solo();
         }
         self.persist(Purpose::Record);
         self.step_down(Cause::TakeoverFailed, because.to_owned())
@@ -236,8 +262,15 @@ impl Node {
         self.break_off_handover(SILENT)
     }
 
+    const fn late_text(&self) -> &'static str {
+        match self.phase.now() {
+            Phase::HandingOver(over) if over.is_resting() => SERVICES_LATE,
+            _ => NO_ANSWER,
+        }
+    }
+
     pub(super) fn call_off_late(&mut self) -> Phase {
-        self.call_off_handover(NO_ANSWER)
+        self.call_off_handover(self.late_text())
     }
 
     pub(super) fn break_off_late(&mut self) -> Phase {
@@ -296,12 +329,27 @@ impl Node {
     }
 
     fn on_ready(&mut self, operation: u64, refused: Option<String>) {
-        let now = self.now;
-        let Some(over) = self.over(operation, Stage::Preparing) else { return };
+        if self.over(operation, Stage::Preparing).is_none() {
+            return;
+        }
         if let Some(text) = refused {
             self.consider(Matter::HandoverFailed(format!("the peer refuses: {text}")));
             return;
         }
+        self.rest_or_freeze();
+    }
+
+    pub(super) fn begin_resting(&mut self, until: Instant) {
+        let Phase::HandingOver(over) = self.phase.within() else { return };
+        over.stage = Stage::Resting;
+        over.until = until;
+        self.service_rules();
+    }
+
+    pub(super) fn begin_freeze(&mut self) {
+        let now = self.now;
+        let Phase::HandingOver(over) = self.phase.within() else { return };
+        let operation = over.operation;
         over.stage = Stage::Freezing;
         over.frozen = true;
         over.until = now + PAUSE + Duration::from_secs(8);
@@ -314,7 +362,7 @@ impl Node {
     fn on_peer_reached(&mut self, operation: u64, ok: bool) {
         let Some(over) = self.over(operation, Stage::Reaching) else { return };
         if !ok {
-            self.consider(Matter::HandoverFailed("the peer did not reach the position in time".into()));
+            self.consider(Matter::HandoverFailed("the peer does not reach the position".into()));
             return;
         }
         over.stage = Stage::Sealing;
@@ -434,21 +482,5 @@ impl Node {
             self.send(PeerMessage::Switchover(Switchover::Answered { operation, ok, text }));
         }
         self.answer_waiting_switchover(ok, text);
-    }
-
-    /// One line: what keeps the peer from serving.
-    pub(super) fn why_peer_cannot_serve(&self) -> String {
-        let Some(facts) = self.fresh_facts() else { return "the peer is not reachable".into() };
-        if facts.mode != Mode::Ap {
-            format!("the peer's mode is {}", facts.mode)
-        } else if !facts.fit {
-            format!("the peer is not fit: {}", facts.why)
-        } else if !facts.replica_running {
-            "the peer's replica does not run".into()
-        } else if facts.eligible != Some(self.durable.epoch) {
-            "the peer is not caught up yet".into()
-        } else {
-            "the peer can serve".into()
-        }
     }
 }

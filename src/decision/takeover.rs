@@ -1,7 +1,6 @@
 //! Standby to active: the steps of [`TAKE_OVER`] in their order, from the moment that the right is held.
 
-use super::action::{Action, AddressStep, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
-use super::chores::{Active, Chore};
+use super::action::{AddressStep, DatabaseStep, Lane, RemoteStep, Step, StepOutput, StepResult};
 use super::code::Code;
 pub(super) use super::course::{Prepared, Right, TAKE_OVER, TakeoverKind, TakeoverStep};
 use super::gtid::GtidState;
@@ -13,11 +12,15 @@ use super::time::Instant;
 use super::why::Why;
 use super::words::{Epoch, Mode, Protection, Role};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::time::Duration;
+
+mod catch_up;
 
 /// How long a takeover asks what the peer's living server has.
 const ASK_PEER: Duration = Duration::from_secs(3);
+
+/// How long it asks once that server has not even answered the fence: then it is out of reach rather than slow.
+const ASK_SILENT_PEER: Duration = Duration::from_millis(150);
 
 /// On the way up.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -39,8 +42,13 @@ pub(super) struct TakingOver {
     known: Epoch,
     recorded: bool,
     lease_asked: Instant,
+    /// Until then it asks what the peer's server has.
+    ask_until: Instant,
     /// Looking for life, because the peer fell silent before it acknowledged.
     watching: bool,
+    /// Since when the services of the role are being started.
+    #[serde(default)]
+    pub(super) services_since: Option<Instant>,
     pub(super) began: Instant,
 }
 
@@ -48,6 +56,16 @@ impl TakingOver {
     /// The new epoch is on disk.
     pub(super) const fn epoch_recorded(&self) -> bool {
         self.recorded
+    }
+
+    /// The step in hand.
+    pub(super) fn step(&self) -> Option<TakeoverStep> {
+        TAKE_OVER.get(self.next).copied()
+    }
+
+    /// Past the start of a cold standby's server.
+    pub(super) fn database_is_up(&self) -> bool {
+        TAKE_OVER.iter().take(self.next).any(|step| *step == TakeoverStep::StartDatabase)
     }
 
     /// The epoch that this takeover ends.
@@ -84,12 +102,15 @@ impl Node {
         self.durable.epoch = epoch;
         self.durable.eligible = None;
         self.durable.handed_over = None;
-        self.durable.solo = kind.solo_at_once().then_some(epoch);
+        (self.durable.solo, self.durable.solo_shared) = (kind.solo_at_once().then_some(epoch), false);
         self.lease.forget();
         self.untell("life");
         self.untell("life.stream");
         self.untell("blocked");
         let run = self.next_operation();
+        // A server that its own daemon does not see, or that nobody tells of, answers soon or not at all.
+        let seen =
+            kind == TakeoverKind::Silence || self.fresh_facts().is_some_and(|facts| facts.database_reachable);
         self.say(format!("takeover into epoch {epoch} by right of {}", right.code()));
         Phase::TakingOver(TakingOver {
             kind,
@@ -106,7 +127,9 @@ impl Node {
             known,
             recorded: false,
             lease_asked: self.now,
+            ask_until: self.now + if seen { ASK_PEER } else { ASK_SILENT_PEER },
             watching: kind == TakeoverKind::Silence,
+            services_since: None,
             began: self.now,
         })
     }
@@ -145,6 +168,12 @@ impl Node {
             && self.fresh_facts().is_some_and(|facts| facts.serving && facts.role == Role::Active)
     }
 
+    /// The peer fell silent, and what it granted is over: it may have taken over itself by now.
+    pub(super) fn consent_is_over(&self) -> bool {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
+        takeover.kind == TakeoverKind::Contact && !self.contact() && self.now >= self.lease.end
+    }
+
     /// At `gateway` a takeover in silence goes on only while the targets answer.
     pub(super) fn cut_off_in_takeover(&self) -> bool {
         let Phase::TakingOver(takeover) = self.phase.now() else { return false };
@@ -172,13 +201,12 @@ impl Node {
                 return false;
             }
             TakeoverStep::HoldLease => return self.hold_lease(kind, epoch),
+            TakeoverStep::StartDatabase => return self.wait_for_cold_database(),
+            TakeoverStep::StartServices => return self.start_role_services(),
             TakeoverStep::AskPeer if self.peer_server_lives() => {
-                Some((Step::Remote(RemoteStep::Compare), second))
+                Some((Step::Remote(RemoteStep::Compare), second.min(takeover.ask_until.since(self.now))))
             }
-            TakeoverStep::CatchUp if applying && takeover.theirs.is_some() => {
-                let position = takeover.theirs.clone().unwrap_or_default();
-                Some((Step::Database(DatabaseStep::WaitFor { position }), self.settings.drain_timeout))
-            }
+            TakeoverStep::CatchUp => self.catch_up_with_peer(applying),
             TakeoverStep::CutStream if drain => Some((Step::Address(AddressStep::CutStream), second)),
             // Also after a bid that drained: until the cut the stream went on.
             TakeoverStep::Drain if drain => {
@@ -245,7 +273,7 @@ impl Node {
             && self.now >= self.bid_ends_at()
             && self.may_go_solo()
         {
-            self.durable.solo = Some(epoch);
+            (self.durable.solo, self.durable.solo_shared) = (Some(epoch), false);
             if let Phase::TakingOver(takeover) = self.phase.within() {
                 takeover.next = 0;
             }
@@ -266,7 +294,7 @@ impl Node {
         }
     }
 
-    fn next_takeover_step(&mut self) {
+    pub(super) fn next_takeover_step(&mut self) {
         if let Phase::TakingOver(takeover) = self.phase.within() {
             takeover.next += 1;
             takeover.waiting = false;
@@ -309,7 +337,13 @@ impl Node {
                     self.consider(Matter::Outrun(comparison.peer_ledger));
                     return;
                 }
-                takeover.theirs = Some(comparison.theirs);
+                if let Some(text) = self.nothing_brings(&comparison.theirs) {
+                    self.consider(Matter::StepFailed(Cause::TakeoverFailed, text));
+                    return;
+                }
+                if let Phase::TakingOver(takeover) = self.phase.within() {
+                    takeover.theirs = Some(comparison.theirs);
+                }
             }
             _ => {}
         }
@@ -327,7 +361,7 @@ impl Node {
         let Phase::TakingOver(takeover) = self.phase.within() else { return };
         match step {
             // This server or the path to the other may only be slow: asked again for a while.
-            TakeoverStep::AskPeer if timed_out && self.now < takeover.began + ASK_PEER => {}
+            TakeoverStep::AskPeer if timed_out && self.now < takeover.ask_until => {}
             TakeoverStep::AskPeer => {
                 takeover.theirs = None;
                 self.next_takeover_step();
@@ -363,6 +397,9 @@ impl Node {
             }
             TakeoverStep::FenceServer => {
                 // The lease was waited out: the fence by SQL is one more, not the only one.
+                if timed_out {
+                    takeover.ask_until = self.now + ASK_SILENT_PEER;
+                }
                 let text = format!("the peer's server was not fenced by SQL: {text}");
                 self.tell(Why::new(Code::FenceFailed, text));
                 self.next_takeover_step();
@@ -385,18 +422,6 @@ impl Node {
         let text = format!("the peer's server has served in epoch {newer}, which this node had not heard of");
         self.say(text.clone());
         self.step_down(Cause::NewerEpoch, text)
-    }
-
-    /// The peer's server answers and may have what has not arrived here.
-    fn peer_server_lives(&self) -> bool {
-        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
-        match takeover.kind {
-            TakeoverKind::Released | TakeoverKind::Contact => {
-                self.fresh_facts().is_some_and(|facts| facts.database_reachable)
-            }
-            TakeoverKind::Silence => takeover.prepared.server_reachable,
-            TakeoverKind::Planned | TakeoverKind::Handover | TakeoverKind::Forced => false,
-        }
     }
 
     /// A relay log that nothing applies any more: an operator stands for it, or it holds nothing new, because nothing
@@ -438,34 +463,6 @@ impl Node {
                 self.consider(Matter::StepFailed(Cause::TakeoverFailed, text));
             }
         }
-    }
-
-    /// Clients are served from here on.
-    pub(super) fn serve(&mut self) -> Phase {
-        let (kind, epoch, operation, began) = match self.phase.now() {
-            Phase::TakingOver(takeover) => {
-                (takeover.kind, takeover.epoch, takeover.operation, takeover.began)
-            }
-            _ => (TakeoverKind::Silence, self.durable.epoch, None, self.now),
-        };
-        let took = self.now.since(began).as_millis();
-        let mut chores = VecDeque::from([Chore::ForgetPrimary, Chore::LiftCut]);
-        if kind.ends_standalone() && self.mode.mode != Mode::Standalone {
-            chores.push_front(Chore::Standalone(format!("took over into epoch {epoch}")));
-        }
-        let solo_recorded = self.durable.solo == Some(epoch);
-        self.failures = 0;
-        self.peer.released = None;
-        self.follow.reset();
-        self.act(Action::Announce);
-        self.act(Action::WatchDatabase { heartbeat_epoch: Some(epoch) });
-        self.next_advert = self.now;
-        self.next_heartbeat = self.now;
-        self.say(format!("active in epoch {epoch}, {took} ms after the right"));
-        if let Some(operation) = operation {
-            self.tell_opened(operation, epoch);
-        }
-        Phase::Active(Active { chores, solo_recorded, ..Active::default() })
     }
 }
 

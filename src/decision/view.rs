@@ -4,6 +4,7 @@ use super::event::{DatabaseReport, GateState};
 use super::node::Node;
 use super::peer::PeerFacts;
 use super::phase::Phase;
+use super::service_view::{Readiness, ServiceView};
 use super::table::RowNumber;
 use super::time::Instant;
 use super::why::Why;
@@ -52,6 +53,15 @@ pub struct View {
     pub database_at: Option<Instant>,
     /// Configured checks.
     pub checks: Vec<CheckView>,
+    /// What this node starts and stops.
+    #[serde(default)]
+    pub services: Vec<ServiceView>,
+    /// What a takeover here would begin with; `None` without services.
+    #[serde(default)]
+    pub readiness: Option<Readiness>,
+    /// What the starts of a takeover took when they were last measured here.
+    #[serde(default)]
+    pub starts_take: Option<Duration>,
     /// The interface; `None` before its first report.
     pub link: Option<(bool, String)>,
     /// Gateway targets: answered, asked.
@@ -64,6 +74,8 @@ pub struct View {
     pub peer: Option<PeerFacts>,
     /// When.
     pub heartbeat_at: Option<Instant>,
+    /// First heartbeat of the present contact.
+    pub contact_since: Option<Instant>,
     /// Last advertisement.
     pub advert_at: Option<Instant>,
     /// Last acknowledgement of our heartbeats.
@@ -146,6 +158,32 @@ impl Node {
         }
     }
 
+    /// What this node does, once a change is complete: a takeover may still fail, and a step-down is not over before
+    /// the gate is shut. `None` on the way. For those who act on a role, as hooks do.
+    pub fn settled_role(&self) -> Option<Role> {
+        match self.phase.now() {
+            Phase::Stopped | Phase::TakingOver(_) | Phase::SteppingDown(_) | Phase::Receiving(_) => None,
+            Phase::Out | Phase::Standby | Phase::Bidding(_) | Phase::Active(_) | Phase::HandingOver(_) => {
+                Some(self.role())
+            }
+        }
+    }
+
+    /// The VRRP priority that this node advertises, the weights of failing checks included.
+    pub fn priority(&self) -> u8 {
+        self.checks.priority(self.settings.priority, self.role() == Role::Active)
+    }
+
+    /// What the operator allows.
+    pub const fn mode(&self) -> Mode {
+        self.mode.mode
+    }
+
+    /// The last decision.
+    pub const fn why(&self) -> &Why {
+        &self.last_why
+    }
+
     /// The newest epoch known here.
     pub const fn epoch(&self) -> Epoch {
         self.durable.epoch
@@ -189,12 +227,16 @@ impl Node {
             database_healthy: self.database.verdict.healthy(),
             database_at: self.database.at,
             checks: checks.collect(),
+            services: self.service_views(),
+            readiness: self.readiness(),
+            starts_take: self.starts_take(),
             link: self.link.as_ref().map(|(link, _)| (link.usable, link.detail.clone())),
             gateway: (self.gateway.answered, self.gateway.asked),
             peer_up: self.peer.up,
             contact: self.contact(),
             peer: facts.cloned(),
             heartbeat_at: self.peer.heartbeat_at,
+            contact_since: self.peer.contact_since,
             advert_at: self.peer.advert_at,
             acknowledged_at: Some(self.lease.last_acknowledged).filter(|at| *at > Instant::ZERO),
             configuration_matches: facts.map(|facts| facts.config_hash == self.settings.config_hash),
@@ -219,11 +261,19 @@ impl Node {
         if self.mode.mode == Mode::Maintenance {
             reasons.push(format!("the mode is maintenance ({}: {})", self.mode.actor, self.mode.reason));
         }
+        if self.mode.mode != Mode::Maintenance && !self.takes_part() {
+            reasons.push(self.no_part_text().into());
+        }
         if self.peer_is_active() {
             reasons.push("the peer is active (no pre-emption)".into());
         }
-        if self.durable.eligible != Some(self.durable.epoch) && self.durable.solo.is_none() {
+        let eligible = self.durable.eligible == Some(self.durable.epoch);
+        if !eligible && self.durable.solo.is_none() {
             reasons.push("it holds no right to bid: the active has not called it caught up".into());
+        } else if !eligible && self.durable.solo_shared && !self.solo_is_proof() {
+            reasons.push(
+                "it went on alone while the peer held the right to take over, which may have used it".into(),
+            );
         }
         if let Some((what, _)) = &self.peer.proof_of_life {
             reasons.push(format!("the silent peer lives: {what}"));
@@ -239,7 +289,8 @@ impl Node {
     /// Points in time at which the present phase must be looked at again.
     pub(super) fn phase_deadlines(&self) -> Vec<Instant> {
         let heartbeat = self.settings.heartbeat;
-        let mut deadlines = vec![self.retry_at, self.follow.next_try];
+        let mut deadlines = self.service_deadlines();
+        deadlines.extend([self.retry_at, self.follow.next_try]);
         deadlines.extend(self.peer.heartbeat_at.map(|at| at + 3 * heartbeat));
         match self.phase.now() {
             Phase::Standby => deadlines.extend(self.bid_time()),

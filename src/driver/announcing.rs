@@ -23,6 +23,11 @@ impl Announcing {
         Self { garp, addresses, due: None, next_round: None, announced: false }
     }
 
+    /// Another schedule from now on.
+    pub fn reload(&mut self, garp: Garp) {
+        self.garp = garp;
+    }
+
     /// The first burst, now.
     pub fn begin(&mut self, now: Instant) {
         self.due = Some((self.garp.burst.max(1), now));

@@ -1,25 +1,31 @@
 //! The life of the daemon: everything is opened before anything runs, and a stop is a state, not an abort.
 
+use super::alerts::AlertQueue;
+use super::checks;
 use super::effects::Effects;
 use super::gate_client::GateClient;
+use super::hooks::HookQueue;
+use super::host::{Host, Reload};
 use super::inputs::{Inputs, link_settings};
 use super::lanes::Lanes;
 use super::pair::Pair;
 use super::record;
 use super::recorder::Recorder;
+use super::roles::RoleTeller;
 use super::snapshot::Publisher;
+use crate::config::Loaded;
 use crate::config::checked::Config;
 use crate::decision::event::{Event, Found, GateReport, GateState};
 use crate::decision::node::Node;
 use crate::decision::words::{Epoch, InstanceId};
-use crate::io::control_socket::{ControlRequest, ControlServer};
+use crate::io::control_socket::{ControlRequest, ControlServer, Inquiry};
 use crate::io::gateway::GatewayProber;
-use crate::io::http_probe::HttpProber;
-use crate::io::journal::Journal;
+use crate::io::journal::{Journal, JournalHandle};
 use crate::io::mariadb::{Database, DatabaseSettings};
 use crate::io::recording::Recording;
+use crate::io::service::Services;
 use crate::io::state_file::StateFile;
-use crate::io::{clock, mode_file, notify, sys};
+use crate::io::{clock, mode_file, notify, part_file, sys};
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File};
@@ -34,6 +40,8 @@ use tokio::sync::watch;
 const PRIORITY: i32 = 20;
 /// Commands that wait for the loop.
 const COMMANDS: usize = 16;
+/// Questions that wait for an answer beside the loop.
+const INQUIRIES: usize = 16;
 /// Tries for the lock of the host, 20 ms apart.
 const LOCK_TRIES: u32 = 50;
 /// How long the start waits for the gate process.
@@ -50,8 +58,8 @@ pub struct Started {
 ///
 /// # Errors
 /// When something that it cannot do without cannot be opened.
-pub fn run(config: Config, started: Started) -> anyhow::Result<()> {
-    let config = Arc::new(config);
+pub fn run(loaded: Loaded, started: Started) -> anyhow::Result<()> {
+    let config = Arc::new(loaded.config.clone());
     let _lock = claim_host(&config)?;
     let instance = InstanceId(random()?);
     let work = Builder::new_multi_thread()
@@ -64,26 +72,48 @@ pub fn run(config: Config, started: Started) -> anyhow::Result<()> {
     let (events, inbox) = mpsc::unbounded_channel();
     let (commands, orders) = mpsc::channel::<ControlRequest>(COMMANDS);
     let (snapshots, shown) = watch::channel(Arc::new(Publisher::first(&config)));
+    let (inquiries, asked) = mpsc::channel(INQUIRIES);
+    let (reloads, reloaded) = mpsc::channel(1);
+    let (configs, _) = watch::channel(config.clone());
     let journal = work.block_on(async { Journal::spawn(config.paths.journal()) });
+    let states = shown.clone();
     let control = ControlServer {
         socket: config.paths.control_socket(),
         listen: Some(config.http.listen.into()),
         token: config.http.token.clone(),
+        tls: config.http.tls.clone(),
+        peer_url: config.http.peer_url.clone(),
         snapshots: shown,
         commands,
+        inquiries: inquiries.clone(),
         journal: journal.clone(),
         clock: clock::now,
     }
     .start()?;
-    let (found, effects) = assemble(&config, instance, work.handle(), &events, journal.clone())?;
-    let recorder = Recorder::new(journal);
+    let surroundings = Surroundings { configs: configs.clone(), inquiries, journal: journal.clone() };
+    let (found, effects) = assemble(&config, instance, work.handle(), &events, surroundings)?;
+    let host = Host {
+        file: started.configuration.clone(),
+        running: loaded.into(),
+        reloads,
+        configs,
+        journal: journal.clone(),
+        snapshots: states,
+        database: effects.database.clone(),
+        link: link_settings(&config, instance),
+    };
+    work.spawn(host.run(asked));
+    let recorder = {
+        let _entered = work.enter();
+        Recorder::new(journal, AlertQueue::spawn(&config))
+    };
     let recording = Recording::start(config.paths.recording());
     let publisher = Publisher::new(config.clone(), snapshots);
     let node = Node::new(config.decision_settings());
     let parts = Parts { config, instance, found, effects, recorder, recording, publisher, node };
     let pair = std::thread::Builder::new()
         .name("pair".into())
-        .spawn(move || pair_thread(parts, started, inbox, orders))
+        .spawn(move || pair_thread(parts, started, inbox, orders, reloaded))
         .context("cannot start the pair thread")?;
     let ended = pair.join();
     notify::stopping("stopped");
@@ -133,14 +163,22 @@ struct Parts {
     node: Node,
 }
 
+/// What the work reaches besides the loop.
+struct Surroundings {
+    configs: watch::Sender<Arc<Config>>,
+    inquiries: mpsc::Sender<Inquiry>,
+    journal: JournalHandle,
+}
+
 /// Opens the files and starts the work: lanes, watch, checks.
 fn assemble(
     config: &Arc<Config>,
     instance: InstanceId,
     work: &Handle,
     events: &UnboundedSender<Event>,
-    journal: crate::io::journal::JournalHandle,
+    surroundings: Surroundings,
 ) -> anyhow::Result<(Found, Effects)> {
+    let Surroundings { configs, inquiries, journal } = surroundings;
     let (state, durable, problems) = StateFile::open(&config.paths.durable_facts())?;
     for problem in problems {
         tracing::error!(code = "state.damaged", "{problem}");
@@ -153,18 +191,22 @@ fn assemble(
     if durable.is_none() && mode.problem.is_none() {
         mode_file::write(&config.paths.mode_file, mode.mode, &mode.actor, &mode.reason)?;
     }
-    let found = Found { instance, durable, mode, gate: GateState::default() };
-    let record = record::spawn(state, config.paths.mode_file.clone(), events.clone())?;
+    let started = part_file::read(&config.paths.run_dir);
+    let found = Found { instance, durable, mode, gate: GateState::default(), started };
+    let (mode_file, run_dir) = (config.paths.mode_file.clone(), config.paths.run_dir.clone());
+    let record = record::spawn(state, mode_file, run_dir, events.clone())?;
     let (heartbeat, beats) = watch::channel(None);
     let (stream, wanted) = watch::channel(None);
     let (probe_gateway, asked) = mpsc::channel(1);
     let _entered = work.enter();
     let database = Arc::new(Database::connect(DatabaseSettings::from(config.as_ref())));
     let link = link_settings(config, instance);
-    let lanes = Lanes::spawn(&database, link, events);
-    watch_database(config, &database, beats, wanted, events);
-    run_checks(config, events);
-    probe_gateways(config.clone(), asked, events.clone())?;
+    let services = Arc::new(Services::new(config));
+    tokio::spawn(services.clone().watch(events.clone()));
+    let lanes = Lanes::spawn(&database, services, link, events);
+    watch_database(&configs, &database, beats, wanted, events);
+    tokio::spawn(checks::run(configs.subscribe(), events.clone()));
+    probe_gateways(configs.subscribe(), asked, events.clone())?;
     let effects = Effects {
         lanes,
         record,
@@ -174,7 +216,9 @@ fn assemble(
         stream,
         database,
         work: work.clone(),
+        roles: RoleTeller::new(HookQueue::spawn(config.hooks.clone(), config.paths.clone(), journal.clone())),
         journal,
+        inquiries,
         answers: Default::default(),
         modes: Default::default(),
     };
@@ -187,16 +231,24 @@ fn heartbeat_rows_every(config: &Config) -> Duration {
 }
 
 fn watch_database(
-    config: &Config,
+    configs: &watch::Sender<Arc<Config>>,
     database: &Arc<Database>,
     beats: watch::Receiver<Option<Epoch>>,
     wanted: watch::Receiver<Option<Epoch>>,
     events: &UnboundedSender<Event>,
 ) {
-    let timing = config.mariadb_check;
+    let mut current = configs.subscribe();
+    let config = current.borrow_and_update().clone();
+    let (timing, timings) = watch::channel(config.mariadb_check);
+    tokio::spawn(async move {
+        while current.changed().await.is_ok() {
+            let fresh = current.borrow_and_update().mariadb_check;
+            timing.send_if_modified(|timing| std::mem::replace(timing, fresh) != fresh);
+        }
+    });
     let (reports, mut reported) = mpsc::channel(16);
-    let every = heartbeat_rows_every(config);
-    tokio::spawn(database.clone().watch(timing.interval, timing.timeout, reports, beats, every));
+    let every = heartbeat_rows_every(&config);
+    tokio::spawn(database.clone().watch(timings, reports, beats, every));
     let sink = events.clone();
     tokio::spawn(async move {
         while let Some(report) = reported.recv().await {
@@ -218,68 +270,33 @@ fn watch_database(
     });
 }
 
-fn run_checks(config: &Config, events: &UnboundedSender<Event>) {
-    let (reports, mut reported) = mpsc::channel(16);
-    for check in &config.checks {
-        tokio::spawn(HttpProber::new(check.clone()).run(reports.clone()));
-    }
-    let sink = events.clone();
-    tokio::spawn(async move {
-        while let Some(report) = reported.recv().await {
-            if sink.send(Event::Check(report)).is_err() {
-                return;
-            }
-        }
-    });
-}
-
 /// Probes the gateway targets on a real-time thread of its own: an active that is cut off from its peer must
 /// know within its lease whether they answer.
 fn probe_gateways(
-    config: Arc<Config>,
+    mut configs: watch::Receiver<Arc<Config>>,
     mut asked: mpsc::Receiver<()>,
     events: UnboundedSender<Event>,
 ) -> anyhow::Result<()> {
-    if config.gateway.targets.is_empty() {
-        return Ok(());
-    }
     let run = move || -> anyhow::Result<()> {
-        if config.lease.realtime {
+        if configs.borrow().lease.realtime {
             sys::make_realtime(PRIORITY);
         }
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
-            let gateway = &config.gateway;
-            let (interface, source) = (&config.me.interface, config.me.address);
-            let timing = config.gateway_check;
-            // A silent target must be known before a lease runs out on its word.
-            let limit = timing.timeout.min(config.lease.duration / 2);
             let mut prober = None;
             loop {
-                if prober.is_none() {
-                    let opened = GatewayProber::open(
-                        interface,
-                        source,
-                        &gateway.targets,
-                        gateway.need,
-                        gateway.method,
-                    );
-                    prober = opened.ok();
-                }
-                let asked_now = u32::try_from(gateway.targets.len()).unwrap_or(u32::MAX);
-                let (answered, of) = match &mut prober {
-                    Some(prober) => {
-                        let result = prober.probe(limit).await;
-                        (result.answered, result.asked)
+                let config = configs.borrow_and_update().clone();
+                if !config.gateway.targets.is_empty() {
+                    let (answered, of) = probe_gateway(&config, &mut prober).await;
+                    if events.send(Event::Gateway { answered, asked: of }).is_err() {
+                        return Ok(());
                     }
-                    None => (0, asked_now),
-                };
-                if events.send(Event::Gateway { answered, asked: of }).is_err() {
-                    return Ok(());
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(timing.interval) => {}
+                    () = tokio::time::sleep(config.gateway_check.interval) => {}
                     more = asked.recv() => if more.is_none() { return Ok(()) },
+                    // Other targets, or another way to ask them.
+                    Ok(()) = configs.changed() => prober = None,
                 }
             }
         })
@@ -291,12 +308,32 @@ fn probe_gateways(
     Ok(())
 }
 
+/// One round: how many answered, of how many.
+async fn probe_gateway(config: &Config, prober: &mut Option<GatewayProber>) -> (u32, u32) {
+    let gateway = &config.gateway;
+    // A silent target must be known before a lease runs out on its word.
+    let limit = config.gateway_check.timeout.min(config.lease.duration / 2);
+    if prober.is_none() {
+        let (interface, source) = (&config.me.interface, config.me.address);
+        let opened = GatewayProber::open(interface, source, &gateway.targets, gateway.need, gateway.method);
+        *prober = opened.ok();
+    }
+    match prober {
+        Some(prober) => {
+            let result = prober.probe(limit).await;
+            (result.answered, result.asked)
+        }
+        None => (0, u32::try_from(gateway.targets.len()).unwrap_or(u32::MAX)),
+    }
+}
+
 /// The pair thread from its begin to its end.
 fn pair_thread(
     mut parts: Parts,
     started: Started,
     inbox: mpsc::UnboundedReceiver<Event>,
     orders: mpsc::Receiver<ControlRequest>,
+    reloads: mpsc::Receiver<Reload>,
 ) -> anyhow::Result<()> {
     let config = parts.config.clone();
     if config.lease.realtime {
@@ -327,7 +364,7 @@ fn pair_thread(
         if !connected {
             bail!("the gate process does not answer on {}", config.paths.gate_socket().display());
         }
-        let inputs = Inputs::open(&config, parts.instance, gate, inbox, orders)?;
+        let inputs = Inputs::open(&config, parts.instance, gate, inbox, orders, reloads)?;
         notify::ready("started");
         let Parts { found, node, effects, recorder, recording, publisher, .. } = parts;
         let pair = Pair::new(config, node, inputs, effects, recorder, recording, publisher);

@@ -3,10 +3,12 @@
 use super::lanes::{Lanes, Order, Queued};
 use super::pair::Pair;
 use super::record::RecordQueue;
+use super::roles::RoleTeller;
 use crate::decision::action::{Action, Answer, CommandId, RecordStep, Step, StepResult, Ticket};
 use crate::decision::event::Event;
 use crate::decision::time::Instant;
 use crate::decision::words::{Epoch, NodeId};
+use crate::io::control_socket::Inquiry;
 use crate::io::journal::JournalHandle;
 use crate::io::mariadb::Database;
 use crate::io::{notify, service_manager};
@@ -41,10 +43,14 @@ pub struct Effects {
     pub work: Handle,
     /// To be written out before the end.
     pub journal: JournalHandle,
+    /// Where the peer's questions go that need no decision.
+    pub inquiries: Sender<Inquiry>,
     /// Who waits for which command.
     pub answers: BTreeMap<CommandId, Sender<Answer>>,
     /// Mode changes that are being written.
     pub modes: BTreeSet<Ticket>,
+    /// Who wants to know of this node's role.
+    pub roles: RoleTeller,
 }
 
 impl Effects {
@@ -58,9 +64,9 @@ impl Effects {
         !self.modes.is_empty()
     }
 
-    /// A step ended.
-    pub fn step_ended(&mut self, ticket: Ticket) {
-        self.modes.remove(&ticket);
+    /// A step ended; whether it was a writing of the mode file.
+    pub fn step_ended(&mut self, ticket: Ticket) -> bool {
+        self.modes.remove(&ticket)
     }
 
     /// SIGTERM came. Whether that is a stop or a restart is asked off the loop; the answer is an event.
@@ -76,13 +82,15 @@ impl Effects {
 
     /// Serves the peer's request for bulk data, off the loop.
     pub fn serve_bulk(&self, stream: TcpStream, hello: Hello) {
-        let Purpose::Tail { have } = hello.purpose else { return };
-        let database = self.database.clone();
+        let (database, inquiries) = (self.database.clone(), self.inquiries.clone());
         let Ok(stream) = stream.into_std() else { return };
         self.work.spawn(async move {
             // The stream was registered with the loop's runtime; the work runtime takes it over.
-            if let Ok(stream) = TcpStream::from_std(stream) {
-                super::bulk::serve(database, stream, have).await;
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            match hello.purpose {
+                Purpose::Messages => {}
+                Purpose::Tail { have } => super::bulk::serve(database, stream, have).await,
+                Purpose::Page { page } => super::bulk::serve_page(inquiries, stream, page).await,
             }
         });
     }
@@ -132,6 +140,7 @@ impl Pair {
             Action::Abandon(ticket) => {
                 let _ = self.effects.lanes.database.send(Order::Abandon(ticket));
                 let _ = self.effects.lanes.remote.send(Order::Abandon(ticket));
+                let _ = self.effects.lanes.units.send(Order::Abandon(ticket));
             }
             Action::ProbeGateway => {
                 // A probe that is already asked for is as good.
@@ -176,6 +185,12 @@ impl Pair {
                 let order = Order::Start(Queued { ticket, step, deadline });
                 if self.effects.lanes.database.send(order).is_err() {
                     self.effects.fail(ticket, "the database lane ended");
+                }
+            }
+            Step::Units(step) => {
+                let order = Order::Start(Queued { ticket, step, deadline });
+                if self.effects.lanes.units.send(order).is_err() {
+                    self.effects.fail(ticket, "the units lane ended");
                 }
             }
             Step::Remote(step) => {

@@ -1,6 +1,7 @@
 //! Everything that the loop waits for, in one place.
 
 use super::gate_client::GateClient;
+use super::host::Reload;
 use crate::config::checked::Config;
 use crate::decision::event::{Event, LinkReport};
 use crate::decision::words::InstanceId;
@@ -29,6 +30,8 @@ pub enum Input {
     Link(LinkEvent),
     /// An operator.
     Command(ControlRequest),
+    /// The configuration was read again.
+    Reload(Reload),
     /// Something changed in the mode file's folder.
     ModeFile,
     /// Someone claims a virtual address.
@@ -58,6 +61,7 @@ pub struct Inputs {
     mode: Watched,
     events: UnboundedReceiver<Event>,
     commands: Receiver<ControlRequest>,
+    reloads: Receiver<Reload>,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -73,6 +77,7 @@ impl Inputs {
         gate: GateClient,
         events: UnboundedReceiver<Event>,
         commands: Receiver<ControlRequest>,
+        reloads: Receiver<Reload>,
     ) -> anyhow::Result<Self> {
         let addresses: Vec<_> =
             config.cluster.virtual_addresses.iter().map(|virtual_address| virtual_address.address).collect();
@@ -99,6 +104,7 @@ impl Inputs {
             )?,
             events,
             commands,
+            reloads,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -116,6 +122,7 @@ impl Inputs {
             report = self.link.changed() => Input::Events(vec![Event::Link(report)]),
             claim = claimed(self.life.as_ref()) => claim,
             Some(request) = self.commands.recv() => Input::Command(request),
+            Some(reload) = self.reloads.recv() => Input::Reload(reload),
             () = changed(&self.mode) => Input::ModeFile,
             _ = self.terminate.recv() => Input::Terminate,
             _ = self.interrupt.recv() => Input::Events(vec![Event::Stop]),

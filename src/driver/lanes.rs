@@ -4,8 +4,10 @@
 use super::bulk;
 use crate::decision::action::{DatabaseStep, RemoteStep, StepResult, Ticket};
 use crate::decision::event::Event;
+use crate::decision::service::ServiceStep;
 use crate::io::mariadb::Database;
 use crate::io::peer_link::LinkSettings;
+use crate::io::service::Services;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,25 +33,38 @@ pub enum Order<S> {
     Abandon(Ticket),
 }
 
-/// The two lanes of the `work` runtime.
+/// The three lanes of the `work` runtime.
 #[derive(Clone, Debug)]
 pub struct Lanes {
     /// The local server.
     pub database: UnboundedSender<Order<DatabaseStep>>,
     /// The peer's side.
     pub remote: UnboundedSender<Order<RemoteStep>>,
+    /// The services.
+    pub units: UnboundedSender<Order<ServiceStep>>,
 }
 
 impl Lanes {
-    /// Starts both workers on the present runtime.
-    pub fn spawn(database: &Arc<Database>, link: LinkSettings, events: &UnboundedSender<Event>) -> Self {
+    /// Starts the workers on the present runtime.
+    pub fn spawn(
+        database: &Arc<Database>,
+        services: Arc<Services>,
+        link: LinkSettings,
+        events: &UnboundedSender<Event>,
+    ) -> Self {
         let (to_database, database_orders) = unbounded_channel();
         let (to_remote, remote_orders) = unbounded_channel();
+        let (to_units, units_orders) = unbounded_channel();
         let local = database.clone();
-        tokio::spawn(work(database_orders, events.clone(), yields, move |step: DatabaseStep, deadline| {
-            let database = local.clone();
-            async move { database.perform(&step, deadline).await }
-        }));
+        tokio::spawn(work(
+            database_orders,
+            events.clone(),
+            DatabaseStep::gives_way_to,
+            move |step: DatabaseStep, deadline| {
+                let database = local.clone();
+                async move { database.perform(&step, deadline).await }
+            },
+        ));
         let far = database.clone();
         let link = Arc::new(link);
         tokio::spawn(work(
@@ -66,22 +81,17 @@ impl Lanes {
                 }
             },
         ));
-        Self { database: to_database, remote: to_remote }
+        tokio::spawn(work(
+            units_orders,
+            events.clone(),
+            ServiceStep::gives_way_to,
+            move |step: ServiceStep, deadline| {
+                let services = services.clone();
+                async move { services.perform(&step, tokio::time::Instant::now() + deadline).await }
+            },
+        ));
+        Self { database: to_database, remote: to_remote, units: to_units }
     }
-}
-
-/// Whether `running` gives way when `next` is queued: what only waits, for what forbids or undoes.
-fn yields(running: &DatabaseStep, next: &DatabaseStep) -> bool {
-    let waits = matches!(
-        running,
-        DatabaseStep::Drain
-            | DatabaseStep::WaitFor { .. }
-            | DatabaseStep::ApplyTail
-            | DatabaseStep::ForgetPrimary
-            | DatabaseStep::Follow { .. }
-            | DatabaseStep::Freeze
-    );
-    waits && matches!(next, DatabaseStep::ForbidWrites | DatabaseStep::Thaw)
 }
 
 async fn work<S, F, R>(
@@ -148,7 +158,7 @@ mod tests {
         let (orders, receiver) = unbounded_channel();
         let (begun, go) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
         let (note, wait) = (begun.clone(), go.clone());
-        tokio::spawn(work(receiver, events, yields, move |step: DatabaseStep, _| {
+        tokio::spawn(work(receiver, events, DatabaseStep::gives_way_to, move |step: DatabaseStep, _| {
             note.lock().expect("not poisoned").push(step.clone());
             let wait = wait.clone();
             async move {

@@ -9,17 +9,24 @@
 //! * `work`: MariaDB, probes, the journal, files. Reached by lanes only.
 //! * `admin`: the control socket and HTTP, answered from a snapshot.
 
+mod alerts;
 mod announcing;
 mod bulk;
+mod checks;
 mod daemon;
+mod doctor;
 mod effects;
 mod gate_client;
+mod hooks;
+mod host;
 mod inputs;
 mod lanes;
 mod life;
 mod pair;
 mod record;
 mod recorder;
+mod roles;
+mod service_status;
 mod snapshot;
 
 pub use daemon::{Started, run};

@@ -5,9 +5,9 @@ use super::effects::Effects;
 use super::inputs::{Input, Inputs};
 use super::life::LifeSearch;
 use super::recorder::Recorder;
-use super::snapshot::Publisher;
+use super::snapshot::{Publisher, Told};
 use crate::config::checked::Config;
-use crate::decision::action::CommandId;
+use crate::decision::action::{CommandId, StepResult};
 use crate::decision::event::Event;
 use crate::decision::node::Node;
 use crate::decision::time::Instant;
@@ -84,11 +84,17 @@ impl Pair {
             self.doubt_oneself(now);
             self.take_input(input, now);
             self.due(now);
-            self.publisher.publish(&self.node, &self.inputs, &self.recorder, now, false);
+            self.publish(now, false);
         }
-        self.publisher.publish(&self.node, &self.inputs, &self.recorder, clock::now(), true);
+        self.publish(clock::now(), true);
+        self.effects.roles.stop(&self.config, &self.node).await;
         self.effects.drain(Duration::from_millis(300)).await;
         Ok(())
+    }
+
+    fn publish(&mut self, now: Instant, at_once: bool) {
+        let told = Told { recorder: &self.recorder, hooks: self.effects.roles.queue() };
+        self.publisher.publish(&self.node, &self.inputs, told, now, at_once);
     }
 
     /// Sets the timer to the next thing that is due.
@@ -128,6 +134,11 @@ impl Pair {
             Input::Link(LinkEvent::Bulk(stream, hello)) => self.effects.serve_bulk(stream, hello),
             Input::Link(LinkEvent::Refused(text)) => tracing::warn!(code = "peer.refused", "{text}"),
             Input::Command(request) => self.take_command(request, now),
+            Input::Reload((config, taken)) => {
+                self.reload(config, now);
+                // Nobody may wait for it any more.
+                let _ = taken.send(());
+            }
             Input::ModeFile => self.read_mode_file(now),
             Input::Claimed(by) => {
                 if self.life.is_on() {
@@ -137,6 +148,15 @@ impl Pair {
             Input::Rejected(text) => tracing::debug!(code = "vrrp.rejected", "{text}"),
             Input::Terminate => self.effects.ask_whether_to_restart(),
         }
+    }
+
+    /// Another configuration from now on, of which only what may change in a run differs.
+    fn reload(&mut self, config: Arc<Config>, now: Instant) {
+        self.announcing.reload(config.vrrp.garp);
+        self.publisher.reload(config.clone());
+        let settings = Box::new(config.decision_settings());
+        self.config = config;
+        self.take(Event::Reload(settings), now);
     }
 
     fn notice_link(&mut self, event: &Event) {
@@ -168,8 +188,14 @@ impl Pair {
         let epoch = self.node.epoch().number;
         self.recorder.event(&event, epoch, now);
         self.recording.event(&self.node, &event, now);
-        if let Event::StepEnded { ticket, .. } = &event {
-            self.effects.step_ended(*ticket);
+        let wrote_mode = match &event {
+            Event::StepEnded { ticket, result } => {
+                self.effects.step_ended(*ticket) && matches!(result, StepResult::Ok(_))
+            }
+            _ => false,
+        };
+        if matches!(event, Event::Restart) {
+            self.effects.roles.expect_restart();
         }
         self.node.handle(event, now);
         while let Some(action) = self.node.poll_action() {
@@ -177,6 +203,11 @@ impl Pair {
             self.recorder.action(&action, epoch, now);
             self.recording.action(&action);
             self.carry_out(action, now);
+        }
+        self.effects.roles.look(&self.config, &self.node, now);
+        if wrote_mode {
+            // What a hand wrote in the meantime was left alone, and nothing speaks of it again.
+            self.read_mode_file(now);
         }
     }
 

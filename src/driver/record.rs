@@ -3,8 +3,8 @@
 
 use crate::decision::action::{RecordStep, StepOutput, StepResult, Ticket};
 use crate::decision::event::Event;
-use crate::io::mode_file;
 use crate::io::state_file::StateFile;
+use crate::io::{mode_file, part_file};
 use std::path::PathBuf;
 use std::sync::mpsc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,6 +19,7 @@ pub type RecordQueue = mpsc::Sender<(Ticket, RecordStep)>;
 pub fn spawn(
     mut state: StateFile,
     mode_file: PathBuf,
+    run_dir: PathBuf,
     events: UnboundedSender<Event>,
 ) -> std::io::Result<RecordQueue> {
     let (queue, steps) = mpsc::channel::<(Ticket, RecordStep)>();
@@ -28,6 +29,9 @@ pub fn spawn(
                 RecordStep::Persist(facts) => state.write(&facts).map_err(|error| error.to_string()),
                 RecordStep::SetMode { mode, actor, reason } => {
                     mode_file::write(&mode_file, mode, &actor, &reason).map_err(|error| error.to_string())
+                }
+                RecordStep::SetPart { started } => {
+                    part_file::write(&run_dir, started).map_err(|error| error.to_string())
                 }
             };
             let result = match written {

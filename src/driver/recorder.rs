@@ -1,6 +1,7 @@
 //! What was decided, to log and journal: decisions with their reason, steps with their duration, and events that
 //! are not mere routine.
 
+use super::alerts::AlertQueue;
 use crate::decision::action::{Action, Step, StepResult, Ticket};
 use crate::decision::code::Code;
 use crate::decision::event::{DatabaseReport, Event};
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct Recorder {
     journal: JournalHandle,
+    alerts: AlertQueue,
     running: BTreeMap<Ticket, (Step, Instant)>,
     /// What was last recorded of things that are reported again and again.
     seen: BTreeMap<String, String>,
@@ -31,13 +33,16 @@ pub struct Recorder {
     heard_at: Option<Instant>,
     /// Since when nobody has served, as far as this node can tell.
     unserved_since: Option<Instant>,
+    /// Failed probes of each check since this node last took over, or since the start; for metrics.
+    pub check_failures: BTreeMap<String, u64>,
 }
 
 impl Recorder {
-    /// Records into `journal`.
-    pub fn new(journal: JournalHandle) -> Self {
+    /// Records into `journal`, and passes on to `alerts` what people should know at once.
+    pub fn new(journal: JournalHandle, alerts: AlertQueue) -> Self {
         Self {
             journal,
+            alerts,
             running: BTreeMap::new(),
             seen: BTreeMap::new(),
             warnings: BTreeMap::new(),
@@ -47,12 +52,18 @@ impl Recorder {
             client_outage_ms: None,
             heard_at: None,
             unserved_since: None,
+            check_failures: BTreeMap::new(),
         }
     }
 
     /// The journal, for its health.
     pub const fn journal(&self) -> &JournalHandle {
         &self.journal
+    }
+
+    /// The alerts, for what is wrong with them.
+    pub const fn alerts(&self) -> &AlertQueue {
+        &self.alerts
     }
 
     /// An event, before it is handled. Heartbeats, adverts and repeated readings are routine.
@@ -70,6 +81,11 @@ impl Recorder {
             Event::Check(report) => {
                 let text = format!("{} {}", if report.passed { "passed" } else { "failed" }, report.detail);
                 self.changed(&format!("check.{}", report.name), text, epoch, now);
+                *self.check_failures.entry(report.name.clone()).or_default() += u64::from(!report.passed);
+            }
+            Event::Service(report) => {
+                let text = format!("{} {}", report.state.word(), report.detail);
+                self.changed(&format!("service.{}", report.name), text, epoch, now);
             }
             Event::Gateway { answered, asked } => {
                 self.changed("gateway", format!("{answered} of {asked} answer"), epoch, now);
@@ -130,6 +146,7 @@ impl Recorder {
     fn decision(&mut self, why: &Why, epoch: u64, now: Instant) {
         let entry = self.with_outage(Entry::decision(now, epoch, why), why.code, now);
         self.journal.record(entry);
+        self.alerts.take(why, epoch);
         let (code, text, remedy) = (why.code.word(), why.text.as_str(), why.remedy.as_str());
         let message_id = log::message_id(code);
         match why.severity {
@@ -142,6 +159,8 @@ impl Recorder {
             *self.takeovers.entry(reason).or_default() += 1;
             self.takeover_began = Some(now);
         } else if why.code == Code::TakeoverDone {
+            // A new activity is judged by what it does itself.
+            self.check_failures.values_mut().for_each(|failures| *failures = 0);
             self.takeover_ms = self.takeover_began.take().map(|began| now.since(began).as_secs_f64() * 1e3);
         }
         if why.severity > Severity::Info {
@@ -207,9 +226,40 @@ const fn event_code(event: &Event) -> &'static str {
         Event::Link(_) => "event.link",
         Event::ModeFile(_) => "event.mode_file",
         Event::Command { .. } => "event.command",
+        Event::Reload(_) => "event.reload",
         Event::Stop => "event.stop",
         Event::Restart => "event.restart",
         Event::Resumed { .. } => "event.resumed",
         _ => "event",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::event::CheckReport;
+    use crate::io::journal::Journal;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn r4_17_failed_probes_are_counted_anew_from_a_takeover_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::spawn(folder.path().join("journal.db"));
+        let mut recorder = Recorder::new(journal, AlertQueue::to_nobody());
+        let probe = |recorder: &mut Recorder, passed| {
+            let (name, detail) = ("vip".to_owned(), String::new());
+            let report = CheckReport { name, passed, certain: false, detail, took: Duration::ZERO };
+            recorder.event(&Event::Check(report), 1, Instant::ZERO);
+            recorder.check_failures["vip"]
+        };
+        assert_eq!([true, false, false, true].map(|passed| probe(&mut recorder, passed)), [0, 1, 2, 2]);
+        let tell = |recorder: &mut Recorder, code| {
+            recorder.action(&Action::Tell(Why::new(code, "a test")), 2, Instant::ZERO);
+        };
+        tell(&mut recorder, Code::TakeoverStarted);
+        assert_eq!(recorder.check_failures["vip"], 2, "it may still fail");
+        tell(&mut recorder, Code::TakeoverDone);
+        assert_eq!(recorder.check_failures["vip"], 0);
+        assert_eq!(probe(&mut recorder, false), 1);
     }
 }

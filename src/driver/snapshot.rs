@@ -1,7 +1,9 @@
 //! What the admin thread shows: made from the decision's own view, so that what is shown is what decides.
 
+use super::hooks::HookQueue;
 use super::inputs::Inputs;
 use super::recorder::Recorder;
+use super::service_status;
 use crate::config::checked::Config;
 use crate::decision::code::Code;
 use crate::decision::node::Node;
@@ -22,6 +24,15 @@ use tokio::sync::watch;
 
 /// How old a snapshot may be; ages in it are counted on when it is shown.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// What others have to say of what they were told.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'d> {
+    /// Decisions, journal and alerts.
+    pub recorder: &'d Recorder,
+    /// Hooks, and files of old scripts.
+    pub hooks: &'d HookQueue,
+}
 
 /// Publishes snapshots at every change that matters, and regularly.
 #[derive(Debug)]
@@ -58,6 +69,11 @@ impl Publisher {
         }
     }
 
+    /// What is shown of another configuration from now on.
+    pub fn reload(&mut self, config: Arc<Config>) {
+        self.config = config;
+    }
+
     /// A snapshot that says that the daemon starts.
     pub fn first(config: &Config) -> Snapshot {
         let cluster = &config.cluster;
@@ -76,14 +92,7 @@ impl Publisher {
     }
 
     /// Publishes, if something that matters changed or it is time.
-    pub fn publish(
-        &mut self,
-        node: &Node,
-        inputs: &Inputs,
-        recorder: &Recorder,
-        now: Instant,
-        at_once: bool,
-    ) {
+    pub fn publish(&mut self, node: &Node, inputs: &Inputs, told: Told<'_>, now: Instant, at_once: bool) {
         let headline = Some(node.headline());
         if !at_once && self.headline == headline && now < self.last + EVERY {
             return;
@@ -94,11 +103,11 @@ impl Publisher {
         if self.phase.0 != view.phase {
             self.phase = (view.phase.clone(), now);
         }
-        let status = self.status(&view, recorder);
+        let status = self.status(&view, told);
         self.notify(&status);
         let snapshot = Snapshot {
             explain: self.explain(&view),
-            counters: self.counters(&view, inputs, recorder, now),
+            counters: self.counters(&view, inputs, told.recorder, now),
             status,
             taken: now,
             lease_end: view.gate.open.then_some(view.lease_end),
@@ -115,7 +124,7 @@ impl Publisher {
         }
     }
 
-    fn status(&self, view: &View, recorder: &Recorder) -> Status {
+    fn status(&self, view: &View, told: Told<'_>) -> Status {
         let config = &self.config;
         let mut status = Status::starting(
             &config.cluster.name,
@@ -138,6 +147,8 @@ impl Publisher {
         node.gateway = Some(view.gateway).filter(|(_, asked)| *asked > 0);
         node.database = self.database(view);
         node.checks = checks(view, config);
+        node.services = service_status::services(view);
+        node.takeover = service_status::takeover(view, self.takeover_wait);
         node.mode_note = match &view.mode_problem {
             Some(problem) => problem.clone(),
             None => format!("{}: {}", view.mode_actor, view.mode_reason),
@@ -154,17 +165,37 @@ impl Publisher {
             .collect();
         status.started_at.clone_from(&self.started_at);
         let standing: Vec<&String> = view.warnings.iter().map(|(_, text)| text).collect();
-        status.warnings = recorder.standing_warnings(&standing);
+        status.warnings = told.recorder.standing_warnings(&standing);
         status.warnings.extend(view.latched.clone());
-        if let Some(problem) = recorder.journal().health().problem {
+        status.warnings.extend(service_status::warnings(view));
+        if let Some(problem) = told.recorder.journal().health().problem {
             status.warnings.push(Why::new(Code::JournalProblem, problem));
         }
+        status.warnings.extend(told.hooks.problems());
+        status.warnings.extend(told.recorder.alerts().problems());
+        status.warnings.extend(self.blocked_adverts(view));
         for warning in &view.database.warnings {
             status.warnings.push(Why::new(Code::DatabaseSetting, warning.clone()));
         }
         status.protection.limits.extend(view.gate_degraded.clone());
         status.protection.single_faults = meter(&status);
         status
+    }
+
+    /// Heartbeats alone keep the pair whole, but then it stands on one path: that is said. A few late advertisements
+    /// are nobody's fault.
+    fn blocked_adverts(&self, view: &View) -> Option<Why> {
+        let quiet = self.config.vrrp.advert_interval * 5 + Duration::from_secs(1);
+        let long = |since: Option<Instant>| since.is_some_and(|since| view.taken > since + quiet);
+        let active = view.peer.as_ref().is_some_and(|peer| peer.role == Role::Active);
+        let blocked = active && view.contact && view.peer_up && long(view.contact_since);
+        let silent = view.advert_at.is_none() || long(view.advert_at);
+        (blocked && silent).then(|| {
+            let name = &self.config.peer.name;
+            let text =
+                format!("advertisements blocked: heartbeats of {name} arrive, its VRRP packets do not");
+            Why::new(Code::VrrpBlocked, text)
+        })
     }
 
     fn database(&self, view: &View) -> DatabaseStatus {
@@ -231,6 +262,7 @@ impl Publisher {
             evidence("acknowledgement", yes(view.acknowledged_at.is_some()), age(view.acknowledged_at)),
             evidence("gateway", format!("{} of {} answer", view.gateway.0, view.gateway.1), None),
         ];
+        explain.evidence.extend(service_status::evidence(view, self.takeover_wait));
         explain.last_transition = view.moved.and_then(|(number, at)| {
             Some(Transition { age_ms: age(Some(at)), ..transition(number.row()?, &[]) })
         });
@@ -277,6 +309,7 @@ impl Publisher {
             adverts_received: vrrp.received(),
             adverts_rejected: vrrp.rejected().map(|(reason, count)| (reason.to_owned(), count)).collect(),
             takeovers: recorder.takeovers.clone(),
+            check_failures: recorder.check_failures.clone(),
             takeover_ms: recorder.takeover_ms,
             client_outage_ms: recorder.client_outage_ms,
             loop_stall_max_ms: self.stall_max.as_secs_f64() * 1e3,

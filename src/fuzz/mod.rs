@@ -16,7 +16,7 @@ use crate::wire::binlog::{Events, Parser, Told};
 use crate::wire::binlog_query::{Query, integer_variable, random_seeds};
 use crate::wire::echo::Echo;
 use crate::wire::gate::{FromGate, Lines, ToGate};
-use crate::wire::peer::{Frames, Hello, TailHeader, Welcome};
+use crate::wire::peer::{BulkHeader, Frames, Hello, Welcome};
 use crate::wire::{gate as gate_lines, peer as peer_frames, recording as recording_lines, state as slots};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -104,7 +104,7 @@ pub fn peer(bytes: &[u8]) {
     frames::<PeerMessage>(bytes);
     frames::<Hello>(bytes);
     frames::<Welcome>(bytes);
-    frames::<TailHeader>(bytes);
+    frames::<BulkHeader>(bytes);
 }
 
 fn frames<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {

@@ -64,7 +64,7 @@ fn same_without_zeros(a: &GtidState, b: &GtidState) -> bool {
 /// What is said over the control socket, both ways.
 pub fn control(bytes: &[u8]) {
     if let Some(body) = again::<RequestBody>(bytes) {
-        for name in ["switchover", "failover", "mode", "rejoin", "clear", ""] {
+        for name in ["switchover", "failover", "mode", "rejoin", "clear", "start", "stop", ""] {
             if let Ok(command) = command(name, body.clone()) {
                 let text = serde_json::to_vec(&command).unwrap_or_default();
                 assert_eq!(serde_json::from_slice(&text).ok(), Some(command));

@@ -9,6 +9,7 @@
 
 mod caller;
 mod listen;
+mod tcp;
 
 pub use caller::Caller;
 pub use listen::GROUP;
@@ -19,6 +20,7 @@ use crate::decision::time::Instant;
 use crate::io::http::Service;
 use crate::io::journal::JournalHandle;
 use crate::wire::control::{Counters, Explain, Status};
+use crate::wire::peer::Page;
 use listen::SocketFile;
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -26,8 +28,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// The state of this node, as the control loop last left it.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,18 +83,63 @@ pub struct ControlRequest {
     pub replies: mpsc::Sender<Answer>,
 }
 
+/// What is asked of the daemon and needs no decision: answered beside the control loop, on the work threads.
+#[derive(Debug)]
+pub enum Inquiry {
+    /// Read the configuration again.
+    Reload {
+        /// Who asks.
+        actor: String,
+        /// For any number of [`Answer::Progress`] and one last answer.
+        replies: mpsc::Sender<Answer>,
+    },
+    /// A page about this node, or about the other one.
+    Page {
+        /// Which.
+        page: Page,
+        /// The other node's.
+        of_peer: bool,
+        /// Its JSON.
+        reply: oneshot::Sender<Result<serde_json::Value, Unanswered>>,
+    },
+    /// How much is logged; with a level, from now on.
+    LogLevel {
+        /// To be set.
+        level: Option<String>,
+        /// What is in force then, or why not.
+        reply: oneshot::Sender<Result<String, String>>,
+    },
+}
+
+/// Why a page is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// The other node cannot be asked.
+    #[error("{0}")]
+    PeerUnreachable(String),
+    /// It was asked, and failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// What the server is made of.
 pub struct ControlServer {
     /// Where the socket goes.
     pub socket: PathBuf,
     /// Where HTTP listens, if anywhere.
     pub listen: Option<SocketAddr>,
-    /// Bearer token for changes over TCP; without one TCP only reads.
+    /// Bearer token for changes over TCP.
     pub token: Option<SecretString>,
+    /// Certificate, key and CA of clients for the HTTP port; `None`: plain HTTP.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Where `/redirect` sends clients while the peer serves.
+    pub peer_url: String,
     /// What the control loop leaves.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Where commands go.
     pub commands: mpsc::Sender<ControlRequest>,
+    /// Where questions go that need no decision.
+    pub inquiries: mpsc::Sender<Inquiry>,
     /// For history and timeline.
     pub journal: JournalHandle,
     /// CLOCK_BOOTTIME.
@@ -160,13 +207,10 @@ impl Drop for ControlHandle {
     }
 }
 
-/// Connections at once on the HTTP port; more wait in the kernel's queue.
-const TCP_CONNECTIONS: usize = 64;
 /// Connections at once on the control socket.
 const SOCKET_CONNECTIONS: usize = 64;
-/// Pause after a failed accept (no file descriptors, for example) or bind.
+/// Pause after a failed accept (no file descriptors, for example).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const BIND_PAUSE: Duration = Duration::from_secs(1);
 
 impl ControlServer {
     /// Binds the socket, then serves it and the HTTP port on a thread of its own. An HTTP port that cannot be
@@ -189,19 +233,20 @@ impl ControlServer {
         let (http_sender, http) = watch::channel(HttpState::default());
         let service = Arc::new(Service::new(
             self.snapshots,
-            self.commands,
+            (self.commands, self.inquiries),
             self.journal,
             self.clock,
             self.token.as_ref(),
+            self.peer_url,
             http.clone(),
         ));
-        let listen = self.listen;
+        let (listen, tls) = (self.listen, self.tls);
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     let socket = serve_socket(listener, Arc::clone(&service));
-                    let tcp = serve_tcp(listen, service, http_sender);
+                    let tcp = tcp::serve(listen, tls, service, http_sender);
                     let mut stopped = stopped;
                     tokio::select! {
                         () = socket => {}
@@ -234,51 +279,6 @@ async fn serve_socket(listener: UnixListener, service: Arc<Service>) {
             Err(error) => {
                 tracing::warn!(code = "admin.accept", "the control socket accepts nothing: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn serve_tcp(listen: Option<SocketAddr>, service: Arc<Service>, state: watch::Sender<HttpState>) {
-    let Some(address) = listen else { return std::future::pending().await };
-    let listener = bind_tcp(address, &state).await;
-    let room = Arc::new(Semaphore::new(TCP_CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, from)) => {
-                let service = Arc::clone(&service);
-                // Small answers, at once.
-                stream.set_nodelay(true).ok();
-                tokio::spawn(async move {
-                    service.serve(stream, Caller::Tcp { address: from }).await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(code = "admin.accept", "the HTTP port accepts nothing: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn bind_tcp(address: SocketAddr, state: &watch::Sender<HttpState>) -> TcpListener {
-    let mut told = false;
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => {
-                let address = listener.local_addr().ok();
-                state.send_replace(HttpState { address, problem: None });
-                return listener;
-            }
-            Err(error) => {
-                let problem = format!("http.listen {address}: {error}; tried again every second");
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(code = "http.not_listening", "{problem}");
-                }
-                state.send_replace(HttpState { address: None, problem: Some(problem) });
-                tokio::time::sleep(BIND_PAUSE).await;
             }
         }
     }

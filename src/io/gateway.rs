@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -162,7 +163,9 @@ impl GatewayProber {
 
 impl EchoSocket {
     fn open(interface: &str, source: Ipv4Addr) -> io::Result<Self> {
-        let identifier = (std::process::id() & 0xffff) as u16;
+        // Two probers of one process must not take each other's answers.
+        static OPENED: AtomicU16 = AtomicU16::new(0);
+        let identifier = (std::process::id() as u16).wrapping_add(OPENED.fetch_add(1, Ordering::Relaxed));
         sys::interface_index(interface)?;
         let socket = Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(Protocol::ICMPV4))?;
         socket.attach_filter(&only_replies_to(identifier))?;

@@ -4,14 +4,20 @@
 //! Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 
 mod changes;
+mod events;
+mod inquiries;
+mod openapi;
 mod operations;
+mod patience;
+mod query;
+mod reads;
 mod reply;
 mod routes;
 
 use crate::decision::code::Code;
 use crate::decision::time::Instant;
 use crate::decision::why::Why;
-use crate::io::control_socket::{Caller, ControlRequest, HttpState, Snapshot};
+use crate::io::control_socket::{Caller, ControlRequest, HttpState, Inquiry, Snapshot};
 use crate::io::journal::JournalHandle;
 use crate::wire::control::Status;
 use crate::wire::control::findings;
@@ -19,40 +25,61 @@ use crate::wire::control::health::LOOP_STUCK_MS;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use operations::Operations;
+use patience::Patient;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// A request's head must be complete within this time; an idle connection is closed after it too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// About the largest head of a request, bytes: a read more may come in before it is refused.
+const HEAD_MAX: usize = 32 * 1024;
+/// A client that takes nothing of its answer for this long is left.
+const READ_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What every connection shares.
 pub struct Service {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     commands: mpsc::Sender<ControlRequest>,
+    inquiries: mpsc::Sender<Inquiry>,
     journal: JournalHandle,
     clock: fn() -> Instant,
     token: Option<Token>,
     http: watch::Receiver<HttpState>,
     operations: Operations,
+    /// Where `/redirect` sends clients while the peer serves.
+    peer_url: String,
+    /// Clients that may follow the events at once.
+    event_places: Arc<Semaphore>,
 }
 
 impl Service {
     /// Made once, by the control server.
     pub fn new(
         snapshots: watch::Receiver<Arc<Snapshot>>,
-        commands: mpsc::Sender<ControlRequest>,
+        (commands, inquiries): (mpsc::Sender<ControlRequest>, mpsc::Sender<Inquiry>),
         journal: JournalHandle,
         clock: fn() -> Instant,
         token: Option<&SecretString>,
+        peer_url: String,
         http: watch::Receiver<HttpState>,
     ) -> Self {
-        let operations = Operations::new();
-        Self { snapshots, commands, journal, clock, token: token.and_then(Token::new), http, operations }
+        Self {
+            snapshots,
+            commands,
+            inquiries,
+            journal,
+            clock,
+            token: token.and_then(Token::new),
+            http,
+            operations: Operations::new(),
+            peer_url,
+            event_places: Arc::new(Semaphore::new(events::CLIENTS)),
+        }
     }
 
     /// Answers one connection until it ends.
@@ -68,8 +95,8 @@ impl Service {
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(64 * 1024)
-            .serve_connection(TokioIo::new(stream), answer)
+            .max_buf_size(HEAD_MAX)
+            .serve_connection(TokioIo::new(Patient::new(stream, READ_PATIENCE)), answer)
             .await;
         if let Err(error) = served {
             tracing::debug!("a connection of the admin thread ended: {error}");

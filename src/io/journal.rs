@@ -92,6 +92,8 @@ struct Shared {
     /// The task has opened, or failed to open, the file at least once: it can be looked into.
     tried: AtomicBool,
     problem: watch::Sender<Option<String>>,
+    /// Counts what was written, to wake those who follow.
+    written: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -129,6 +131,7 @@ impl Journal {
             dropped: AtomicU64::new(0),
             tried: AtomicBool::new(false),
             problem: watch::Sender::new(None),
+            written: watch::Sender::new(0),
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -164,6 +167,11 @@ impl JournalHandle {
             problem: self.shared.problem.borrow().clone(),
             dropped: self.shared.dropped.load(Ordering::Relaxed),
         }
+    }
+
+    /// Changes whenever entries have been written: for those who follow with [`JournalHandle::after`].
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.shared.written.subscribe()
     }
 
     /// Waits until all that was recorded before is on disk, at most `limit`; false if it is not by then.
@@ -309,6 +317,7 @@ impl Writer {
             }
             file.append(&batch).await?;
             self.shared.pending().drain(..batch.len());
+            self.shared.written.send_modify(|count| *count += 1);
         }
     }
 }

@@ -2,12 +2,18 @@
 
 use crate::config::checked::LogFormat;
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
+/// What may be written as a level.
+pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// The filter in force, which can be exchanged.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 /// Lines go to journald.
 static JOURNALD: AtomicBool = AtomicBool::new(false);
 
@@ -47,8 +53,28 @@ pub fn init(level: &str, format: LogFormat) -> Result<(), LogError> {
     let directives = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_unset| level.to_owned());
     let filter =
         EnvFilter::try_new(&directives).map_err(|source| LogError::Level { level: directives, source })?;
+    let (filter, handle) = reload::Layer::new(filter);
     tracing_subscriber::registry().with(lines(format).with_filter(filter)).try_init()?;
+    // Set once: a second subscriber was refused above.
+    let _ = FILTER.set(handle);
     Ok(())
+}
+
+/// How much is logged, as `info` or with `RUST_LOG` as it was written there; empty where logging is not set up.
+pub fn level() -> String {
+    FILTER.get().and_then(|filter| filter.with_current(ToString::to_string).ok()).unwrap_or_default()
+}
+
+/// Logs so much from now on.
+///
+/// # Errors
+/// When the word is no level, or logging is not set up.
+pub fn set_level(level: &str) -> Result<(), String> {
+    if !LEVELS.contains(&level) {
+        return Err(format!("`{level}` is no level: the levels are {}", LEVELS.join(", ")));
+    }
+    let filter = FILTER.get().ok_or("logging is not set up")?;
+    filter.reload(EnvFilter::new(level)).map_err(|error| error.to_string())
 }
 
 fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {

@@ -23,7 +23,8 @@ pub fn render(
     let mut page = Page { text: String::with_capacity(8 * 1024), open_metrics };
     node(&mut page, status);
     database(&mut page, status);
-    checks(&mut page, status);
+    checks(&mut page, status, counters);
+    services(&mut page, status);
     peer(&mut page, status, counters);
     totals(&mut page, counters);
     page.gauge("snapshot_age_seconds", "Since the control loop last spoke", snapshot_age.as_secs_f64());
@@ -97,7 +98,7 @@ fn database(page: &mut Page, status: &Status) {
     }
 }
 
-fn checks(page: &mut Page, status: &Status) {
+fn checks(page: &mut Page, status: &Status, counters: &Counters) {
     page.family("check_ok", Kind::Gauge, "Verdict after rise and fall");
     for check in &status.node.checks {
         page.sample("check_ok", &[("check", &check.name)], bit(check.ok));
@@ -107,6 +108,35 @@ fn checks(page: &mut Page, status: &Status) {
         if let Some(took) = check.took_ms {
             page.sample("check_duration_seconds", &[("check", &check.name)], took / 1e3);
         }
+    }
+    page.family(
+        "check_failures",
+        Kind::Gauge,
+        "Failed probes since this node last took over, or since the start",
+    );
+    for (check, failures) in &counters.check_failures {
+        page.sample("check_failures", &[("check", check)], *failures as f64);
+    }
+}
+
+fn services(page: &mut Page, status: &Status) {
+    let services = &status.node.services;
+    if services.is_empty() {
+        return;
+    }
+    page.family("service_running", Kind::Gauge, "The service runs on this node");
+    for service in services {
+        let runs = bit(service.state == "running");
+        let labels = [("service", service.name.as_str()), ("runs_on", service.runs_on.as_str())];
+        page.sample("service_running", &labels, runs);
+    }
+    page.family("service_restarts_used", Kind::Gauge, "Local restarts used since it was last steady");
+    for service in services {
+        page.sample("service_restarts_used", &[("service", &service.name)], f64::from(service.restarts_used));
+    }
+    page.family("service_failed", Kind::Gauge, "The service was given up until an operator clears it");
+    for service in services {
+        page.sample("service_failed", &[("service", &service.name)], bit(service.fault.is_some()));
     }
 }
 

@@ -1,14 +1,15 @@
 //! One file or folder for each thing outside; no decisions.
 
 pub mod address;
+pub mod alert;
 pub mod announce;
 pub mod binlog;
+pub mod check;
 pub mod clock;
 pub mod control_socket;
 pub mod gate_link;
 pub mod gateway;
 pub mod http;
-pub mod http_probe;
 pub mod journal;
 pub mod link;
 pub mod log;
@@ -19,11 +20,16 @@ pub mod netlink;
 pub mod nft;
 pub mod notify;
 pub mod packet_socket;
+pub mod part_file;
 pub mod peer_link;
+pub mod process;
 pub mod recording;
+pub mod role_files;
+pub mod service;
 pub mod service_manager;
 pub mod sock_destroy;
 pub mod state_file;
 pub mod sys;
 pub mod timer;
+pub mod tls;
 pub mod vrrp_socket;

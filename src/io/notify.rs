@@ -8,6 +8,14 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// The configuration is being read again; [`ready`] ends it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("the monotonic clock: {error}"),
+    }
+}
+
 /// One line for `systemctl status`.
 pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);

@@ -255,7 +255,7 @@ async fn welcome(
     }
     match &hello.purpose {
         Purpose::Messages => listen_to(stream, report).await,
-        Purpose::Tail { .. } => {
+        Purpose::Tail { .. } | Purpose::Page { .. } => {
             let _ = report.send(LinkEvent::Bulk(stream, hello)).await;
         }
     }

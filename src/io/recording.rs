@@ -239,6 +239,7 @@ mod tests {
             durable: None,
             mode: crate::io::mode_file::read(&folder.join("no such file")),
             gate: crate::decision::event::GateState::default(),
+            started: None,
         };
         let mut event = Event::Started(found);
         for step in 0..100 {

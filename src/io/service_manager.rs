@@ -3,8 +3,10 @@
 use std::time::Duration;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
-const SERVICE: &str = "org.freedesktop.systemd1";
-const MANAGER: &str = "/org/freedesktop/systemd1";
+/// systemd on the bus.
+pub(crate) const SERVICE: &str = "org.freedesktop.systemd1";
+/// Its one manager object.
+pub(crate) const MANAGER: &str = "/org/freedesktop/systemd1";
 /// A manager that does not answer by then has most likely a whole host to stop.
 const ANSWER: Duration = Duration::from_millis(500);
 
@@ -44,7 +46,8 @@ async fn job_type() -> zbus::Result<Option<String>> {
     Ok(Some(String::try_from(kind)?))
 }
 
-async fn property(
+/// Reads one property of one object of systemd.
+pub(crate) async fn property(
     bus: &Connection,
     object: &OwnedObjectPath,
     interface: &str,

@@ -11,6 +11,8 @@ use nix::sys::prctl;
 use socket2::{SockAddr, SockAddrStorage, Socket};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -106,6 +108,62 @@ pub fn make_child_realtime(process: u32, priority: i32) -> bool {
     // SAFETY: the call reads `parameters`, which lives across it; a process id is a plain number, and one
     // that no longer exists is refused.
     unsafe { libc::sched_setscheduler(process, libc::SCHED_RR, &parameters) == 0 }
+}
+
+/// As whom a program runs that an operator configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// User id.
+    pub user: u32,
+    /// Group id.
+    pub group: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// Makes a program of an operator an ordinary one: as `identity` where one is given (only root may change it),
+/// without the capabilities that apd hands down, with ordinary priority, and killed under memory pressure before apd.
+pub fn make_ordinary(command: &mut Command, identity: Option<Identity>) {
+    let in_child = move || {
+        reset_inherited();
+        if let Some(Identity { user, group, groups }) = &identity {
+            // SAFETY: setgroups reads `groups.len()` numbers from a vector that lives across the call; the others
+            // take numbers only.
+            let changed = unsafe {
+                libc::setgroups(groups.len(), groups.as_ptr()) == 0
+                    && libc::setgid(*group) == 0
+                    && libc::setuid(*user) == 0
+            };
+            if !changed {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls on memory that it owns, and nothing else: no
+    // allocation, no lock. An error without a text of its own allocates nothing either.
+    unsafe { command.pre_exec(in_child) };
+}
+
+/// What a child has from apd and an ordinary program must not have. Where the kernel refuses, it stays.
+fn reset_inherited() {
+    const SCORE: &std::ffi::CStr = c"/proc/self/oom_score_adj";
+    // SAFETY: the paths and buffers are constants or live on this stack, and each length is theirs; the rest takes
+    // numbers only.
+    unsafe {
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+        if libc::getpriority(libc::PRIO_PROCESS, 0) < 0 {
+            libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+        }
+        let file = libc::open(SCORE.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        if file >= 0 {
+            let mut first = 0_u8;
+            if libc::read(file, (&raw mut first).cast(), 1) == 1 && first == b'-' {
+                libc::write(file, c"0".as_ptr().cast(), 1);
+            }
+            libc::close(file);
+        }
+    }
 }
 
 /// Keeps every page of the process, present and future, in memory once it was touched (mlockall(2)).

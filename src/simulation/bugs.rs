@@ -57,6 +57,12 @@ pub enum Bug {
     Preempts,
     /// The server's `read_only=0` is not verified: it says that it was done.
     AllowLies,
+    /// A stop of a service says that it was done, and the service runs on.
+    ServiceStopLies,
+    /// A start of a service says that it was done, and nothing runs.
+    ServiceStartLies,
+    /// A service is started although the peer's still runs.
+    ServiceUnawaited,
 }
 
 /// All, with the number of seeds within which each is caught.
@@ -80,9 +86,12 @@ pub const ALL: &[(Bug, u64)] = &[
     (Bug::ArpUnheard, 1_000),
     (Bug::OwnTailSkipped, 1_000),
     (Bug::DataForgotten, 1_000),
-    (Bug::ModeUnwritten, 400),
+    (Bug::ModeUnwritten, 1_000),
     (Bug::Preempts, 400),
     (Bug::AllowLies, 50),
+    (Bug::ServiceStopLies, 400),
+    (Bug::ServiceStartLies, 400),
+    (Bug::ServiceUnawaited, 1_000),
 ];
 
 impl World {
@@ -116,6 +125,9 @@ impl World {
             }
             (Some(Bug::NoEpochCheck), PeerMessage::Heartbeat(heartbeat)) => {
                 heartbeat.facts.epoch = heartbeat.facts.epoch.min(daemon.node.epoch());
+            }
+            (Some(Bug::ServiceUnawaited), PeerMessage::Heartbeat(heartbeat)) => {
+                heartbeat.facts.role_services = false;
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! The promises, looked at from outside: never what a node believes, only what the world does.
 
 use super::world::{MS, World};
-use crate::decision::peer::Acknowledge;
+use crate::decision::peer::{Acknowledge, PeerMessage};
 use crate::decision::settings::OnUndrained;
 use crate::decision::time::Instant;
 use crate::decision::words::{Epoch, Mode, Protection};
@@ -36,10 +36,15 @@ pub struct Checkers {
     pub last_active: Option<(usize, u64)>,
     /// Until when a kernel timer that stood still excuses two writers.
     pub woke_until: u64,
+    /// Hosts that stood still as a virtual machine, came back with an open gate, and have not heard the peer since:
+    /// nothing in them tells that time has passed. No level without synchronous replication promises more.
+    pub unaware: [bool; 2],
     /// When each host was last in mode standalone.
     pub standalone_at: [Option<u64>; 2],
     /// Who was active when the first fault struck.
     pub struck_active: Option<usize>,
+    /// Both daemons live and hear each other since.
+    pub paired_since: Option<u64>,
     /// When the newest fault began.
     pub fault_at: Option<u64>,
 }
@@ -69,6 +74,7 @@ impl World {
         if self.is_partition() {
             self.excuse_partition();
         }
+        self.look_at_services();
         // Two that answer for the address are one step from two that write.
         if self.answers(0) && self.answers(1) {
             // Two that began in a partition end when they can hear each other again.
@@ -77,7 +83,8 @@ impl World {
             if self.checkers.split && !hear {
                 self.excuse_partition();
             }
-            if self.now > self.checkers.partition_until.max(self.checkers.woke_until) {
+            let excused = self.now <= self.checkers.partition_until.max(self.checkers.woke_until);
+            if !excused && !self.checkers.unaware.contains(&true) {
                 self.break_promise(format!("S1: both nodes answer for the address, writable: {accepts:?}"));
             } else {
                 self.checkers.split = true;
@@ -146,8 +153,49 @@ impl World {
         }
     }
 
+    /// A host that stood still goes on as if nothing had been. If the other one has served meanwhile, or does before
+    /// this one hears of it, each has writes of its own.
+    pub fn goes_on_unaware(&mut self, host: usize) {
+        self.checkers.unaware[host] = true;
+        let mine = self.hosts[host].gate.lease.unwrap_or_default().0;
+        self.checkers.forked |= self.checkers.newest > mine;
+    }
+
+    /// A daemon takes a message of the peer. One of a newer epoch, or an acknowledgement, which a node that takes over
+    /// does not give, tells it where it stands.
+    pub fn heard(&mut self, host: usize, message: &PeerMessage) {
+        let mine = self.hosts[host].gate.lease.unwrap_or_default().0;
+        let tells = match message {
+            PeerMessage::Heartbeat(heartbeat) => heartbeat.facts.epoch > mine,
+            PeerMessage::Acknowledge(_) => true,
+            _ => false,
+        };
+        if tells && std::mem::take(&mut self.checkers.unaware[host]) {
+            let lease = Self::nanos(self.hosts[host].settings.lease);
+            let until = self.now + 2 * lease + 2 * self.network.slowest();
+            self.checkers.woke_until = self.checkers.woke_until.max(until);
+        }
+    }
+
+    /// What a host knew of activities went with its state file: nobody can know it any more, unless the other host or
+    /// a server does.
+    pub fn forgets(&mut self, lost: usize) {
+        let known = |host: usize| {
+            let disk = self.hosts[host].disk.map_or(Epoch::default(), |facts| facts.epoch);
+            self.hosts[host].server.ledger.max(if host == lost { Epoch::default() } else { disk })
+        };
+        self.checkers.newest = self.checkers.newest.min(known(0).max(known(1)));
+    }
+
     /// A gate was opened: a takeover.
     pub fn opened(&mut self, host: usize, epoch: Epoch) {
+        self.checkers.forked |= self.checkers.unaware[1 - host];
+        // A node whose operator made it standalone serves whatever the other one does.
+        let alone = |at: &Option<u64>| at.is_some_and(|at| self.now <= at + 3_000 * MS);
+        if self.checkers.standalone_at.iter().any(alone) && !self.round_trip(super::plan::Protocol::Peer) {
+            self.checkers.forked = true;
+        }
+        self.checkers.unaware[host] = false;
         let partition = self.now <= self.checkers.partition_until;
         if epoch <= self.checkers.newest && !partition && !self.checkers.forked {
             let newest = self.checkers.newest;
@@ -160,12 +208,13 @@ impl World {
         let calm = self.now > self.checkers.disturbed_at + 10_000 * MS;
         let other_served =
             self.checkers.last_active.is_some_and(|(last, at)| last != host && self.now < at + 2_000 * MS);
-        if calm && other_served {
+        if calm && other_served && !self.checkers.forked {
             self.break_promise(format!("S3: db{} takes over from a healthy active", host + 1));
         }
         let newest = self.hosts[host].server.last().map_or(0, |gtid| gtid.sequence);
         self.checkers.reused |= newest < self.checkers.used[host];
         self.look_at_data(host);
+        self.look_at_service_of_opened(host);
     }
 
     /// S5: what is acknowledged and here to be had is not left behind.

@@ -118,15 +118,22 @@ impl World {
         self.committed(host);
     }
 
-    /// A stage ended without KILL: the paused commits are acknowledged at once.
+    /// A stage ended without KILL: the paused commits are acknowledged at once, to whom is still connected: the gate
+    /// that closed has reset its clients.
     pub fn stage_ended(&mut self, host: usize) {
         let server = &mut self.hosts[host].server;
         let waiting = std::mem::take(&mut server.waiting);
         if !server.up() || server.read_only {
             return;
         }
+        let connected = self.hosts[host].gate.open(self.now);
         for id in waiting {
-            self.commit_write(host, id);
+            if connected {
+                self.commit_write(host, id);
+            } else {
+                self.hosts[host].server.commit(Content::Data(id));
+                self.committed(host);
+            }
         }
     }
 

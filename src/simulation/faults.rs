@@ -3,8 +3,8 @@
 use super::database::{Content, Health};
 use super::plan::{Fault, Plan, Protocol, What, Who};
 use super::world::{Happening, MS, World};
-use crate::decision::action::CommandId;
-use crate::decision::event::{Command, Event, ModeReading};
+use crate::decision::action::{Answer, CommandId};
+use crate::decision::event::{Command, Event};
 use crate::decision::words::Mode;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,6 +54,11 @@ impl World {
         let id = self.course.commands;
         self.checkers.disturbed_at = self.now;
         self.trace(|| format!("db{} operator: {command:?}", host + 1));
+        if self.hosts[host].daemon.is_none() {
+            // apctl finds nobody on the control socket, and says so.
+            self.hosts[host].answers.insert(id, Answer::Failed("no daemon runs here".into()));
+            return id;
+        }
         let run = self.hosts[host].run;
         let event = Event::Command { id: CommandId(id), command, actor: "operator".into() };
         self.tell(1, host, run, event);
@@ -99,6 +104,7 @@ impl World {
             What::StateLost => {
                 self.power_off(host);
                 self.hosts[host].disk = None;
+                self.forgets(host);
             }
             What::Suspend => self.falls_asleep(host, false),
             What::Freeze => self.falls_asleep(host, true),
@@ -117,6 +123,7 @@ impl World {
                 self.hosts[host].server.long_write = Some(self.now);
             }
             What::PrivilegedWrite => self.privileged_write(host),
+            What::ServiceEnds => self.service_dies(host),
             What::Switchover => {
                 let timeout = Duration::from_secs(10);
                 let command = Command::Switchover { reason: "operator".into(), timeout, dry_run: false };
@@ -150,6 +157,12 @@ impl World {
                 self.excuse_isolation(host);
             }
             What::ApiFails => self.hosts[host].api = !on,
+            What::ServiceBreaks => {
+                count(&mut self.hosts[host].service.broken);
+                if on {
+                    self.service_dies(host);
+                }
+            }
             What::GatewayDown => count(&mut self.network.gateway_down),
             What::Stranger => count(&mut self.network.strangers),
             What::SlowDisk => count(&mut self.hosts[host].slow_disk),
@@ -200,13 +213,10 @@ impl World {
 
     /// Somebody edits the mode file.
     fn edit_mode(&mut self, host: usize, mode: Mode, problem: Option<String>) {
-        let reading =
-            ModeReading { mode, problem, interrupted: false, actor: "a hand".into(), reason: String::new() };
-        self.hosts[host].garbage = reading.problem.clone();
+        self.hosts[host].garbage = problem;
         let now = self.now;
         self.hosts[host].set_mode(mode, now);
-        let run = self.hosts[host].run;
-        self.tell(MS, host, run, Event::ModeFile(reading));
+        self.mode_file_changes(host);
     }
 
     /// A row that no client was promised anything about.
@@ -221,6 +231,11 @@ impl World {
 
     pub fn fault_ends(&mut self, number: usize) {
         let fault = self.course.faults[number];
+        let sleeps = self.course.struck.get(&number).is_some_and(|host| self.hosts[*host].asleep.is_some());
+        if sleeps && fault.what == What::DaemonPause {
+            // Nobody can let a process go on in a host that stands still.
+            return self.at(10 * MS, Happening::End { fault: number });
+        }
         self.checkers.disturbed_at = self.now;
         self.course.open -= 1;
         let Some(host) = self.course.struck.remove(&number) else { return };
@@ -246,6 +261,7 @@ impl World {
                 self.server_wakes(host);
             }
             What::LongWrite => self.hosts[host].server.long_write = None,
+            What::ServiceEnds => self.service_dies(host),
             What::Maintenance | What::Standalone => self.set_mode(host, Mode::Ap),
             What::ModeGarbage if self.hosts[host].garbage.is_some() => self.edit_mode(host, Mode::Ap, None),
             _ => self.strike(host, fault, false),
@@ -260,6 +276,8 @@ impl World {
         let lost = if self.configuration.relaxed_log { self.random.below(6) } else { 0 };
         let state = &mut self.hosts[host];
         state.powered = false;
+        state.part = None;
+        state.service.runs = false;
         state.server.die();
         let newest = state.server.last().map_or(0, |gtid| gtid.sequence);
         let used = &mut self.checkers.used[host];

@@ -119,8 +119,10 @@ impl World {
         }
         match message {
             ToGate::Open { run, ticket, epoch, end, solo } => {
-                self.look_at_lease(host, epoch, end, solo);
                 let result = self.gate_opens(host, epoch, end);
+                if result.is_ok() {
+                    self.look_at_lease(host, epoch, end, solo);
+                }
                 self.gate_answers(host, run, ticket, result);
             }
             ToGate::Renew { epoch, end, solo } => {

@@ -8,6 +8,7 @@ use super::lanes::Lane;
 use super::pace::Pace;
 use super::predict::Said;
 use super::random::Random;
+use super::services::Service;
 use super::settings::Configuration;
 use super::sleep::Asleep;
 use super::world::{Happening, MS, World};
@@ -28,12 +29,15 @@ pub struct Daemon {
     pub instance: InstanceId,
     pub paused: bool,
     pub inbox: VecDeque<Event>,
+    /// Noticed when a paused daemon goes on.
+    pub mode_file_changed: bool,
     armed: Instant,
     serial: u64,
     spins: u32,
     pub record: Lane,
     pub database: Lane,
     pub remote: Lane,
+    pub units: Lane,
     /// What was fetched from the dead server's log.
     pub tail: Vec<super::database::Transaction>,
     /// apd's own rows stop.
@@ -53,6 +57,7 @@ pub struct Host {
     pub stood_still: u64,
     parts_per_million: i64,
     pub api: bool,
+    pub service: Service,
     pub slow_disk: u32,
     pub slow_apply: u32,
     /// Neither state nor mode can be written.
@@ -62,6 +67,8 @@ pub struct Host {
     /// Nothing happens here.
     pub asleep: Option<Asleep>,
     pub disk: Option<DurableFacts>,
+    /// What an operator said of the node's part since the host booted.
+    pub part: Option<bool>,
     pub mode: Mode,
     pub mode_since: u64,
     /// The mode file holds no word that is known.
@@ -86,12 +93,14 @@ impl Host {
             stood_still: 0,
             parts_per_million: random.between(0, 1_001) as i64 - 500,
             api: true,
+            service: Service::default(),
             slow_disk: 0,
             slow_apply: 0,
             disk_fails: 0,
             connection_hangs: 0,
             asleep: None,
             disk: None,
+            part: None,
             mode: Mode::Ap,
             mode_since: 0,
             garbage: None,
@@ -176,6 +185,7 @@ impl World {
                 reason: String::new(),
             },
             gate: state.gate.state(now),
+            started: state.part,
         };
         state.disk.get_or_insert_default();
         state.gate.pending.clear();
@@ -185,12 +195,14 @@ impl World {
             instance,
             paused: false,
             inbox: VecDeque::new(),
+            mode_file_changed: false,
             armed,
             serial: 0,
             spins: 0,
             record: Lane::default(),
             database: Lane::default(),
             remote: Lane::default(),
+            units: Lane::default(),
             tail: Vec::new(),
             quiet: false,
             rows_of: None,
@@ -261,6 +273,7 @@ impl World {
         let (local, run) = (self.local(host), self.hosts[host].run);
         let Some(daemon) = self.hosts[host].daemon.as_mut().filter(|daemon| daemon.paused) else { return };
         daemon.paused = false;
+        let mode_file_changed = std::mem::take(&mut daemon.mode_file_changed);
         let gap = local.since(daemon.armed);
         let inbox = std::mem::take(&mut daemon.inbox);
         if self.bug == Some(Bug::ResumeUnchecked) {
@@ -270,6 +283,9 @@ impl World {
         }
         for event in inbox {
             self.deliver(host, run, event);
+        }
+        if mode_file_changed {
+            self.read_mode_file(host, run);
         }
         self.deliver(host, run, Event::Deadline);
     }
@@ -296,6 +312,9 @@ impl World {
             let event = Box::new(event);
             asleep.missed.push((self.now, Happening::Deliver { host, run, event }));
             return;
+        }
+        if let Event::Peer(message) = &event {
+            self.heard(host, message);
         }
         let Some(daemon) = self.hosts[host].daemon.as_mut() else { return };
         daemon.node.handle(event, now);

@@ -4,6 +4,7 @@
 use super::pace::Pace;
 use super::world::{Happening, MS, World};
 use crate::decision::action::Answer;
+use crate::decision::code::Code;
 use crate::decision::event::Command;
 use crate::decision::words::Mode;
 use std::time::Duration;
@@ -120,6 +121,9 @@ impl World {
             Stage::Boot => {
                 if self.settled(matches!(pair, Pair::Whole(_))) {
                     self.begin_round();
+                } else if self.waited(40) && self.takeovers_are_latched() {
+                    // Steps that were too slow three times running: what the state names as remedy is used.
+                    self.stage(Stage::Healing);
                 } else if self.waited(40) {
                     self.checkers.broken(format!("L1: a fresh pair does not come up ({pair:?})"));
                 }
@@ -213,7 +217,16 @@ impl World {
         }
     }
 
+    /// A service that was given up is repaired by now, says its operator.
+    fn clear_given_up(&mut self) {
+        if self.configuration.service.is_some() {
+            self.command(0, Command::Clear);
+            self.command(1, Command::Clear);
+        }
+    }
+
     fn healed(&mut self, pair: Pair) {
+        self.clear_given_up();
         match pair {
             Pair::Whole(_) if self.judge.swaps && self.random.percent(60) => self.stage(Stage::Switching),
             Pair::Whole(_) => self.begin_round(),
@@ -225,6 +238,11 @@ impl World {
         let said = self.hosts.iter().filter_map(|host| host.said.as_ref());
         let codes: Vec<&str> = said.map(|why| why.code.word()).collect();
         (!codes.is_empty()).then(|| codes.join("+"))
+    }
+
+    /// Takeovers failed until a node gave up: a named state, whose remedy is `apctl clear`.
+    fn takeovers_are_latched(&self) -> bool {
+        self.hosts.iter().any(|host| host.said.as_ref().is_some_and(|why| why.code == Code::TakeoverFailed))
     }
 
     /// The node with more of what was acknowledged.
@@ -324,6 +342,7 @@ impl World {
             && self.waited(4 * u64::from(self.judge.tries))
         {
             self.judge.asked = None;
+            self.clear_given_up();
         } else if failed && matches!(pair, Pair::Alone(_)) {
             // Called off late: gate and server were on their way down, and the other node took over.
             self.stage(Stage::Rejoining);

@@ -15,6 +15,7 @@ pub enum LaneName {
     Record,
     Database,
     Remote,
+    Units,
 }
 
 /// One step in its lane.
@@ -51,22 +52,12 @@ pub fn failed(text: impl Into<String>) -> Tried {
     Tried::Ended(StepResult::Failed(text.into()))
 }
 
-fn waits(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::Database(
-            DatabaseStep::Drain
-                | DatabaseStep::WaitFor { .. }
-                | DatabaseStep::ApplyTail
-                | DatabaseStep::ForgetPrimary
-                | DatabaseStep::Follow { .. }
-                | DatabaseStep::Freeze
-        )
-    )
-}
-
 fn yields(running: &Step, next: &Step) -> bool {
-    waits(running) && matches!(next, Step::Database(DatabaseStep::ForbidWrites | DatabaseStep::Thaw))
+    match (running, next) {
+        (Step::Database(running), Step::Database(next)) => running.gives_way_to(next),
+        (Step::Units(running), Step::Units(next)) => running.gives_way_to(next),
+        _ => false,
+    }
 }
 
 impl World {
@@ -76,6 +67,7 @@ impl World {
             LaneName::Record => &mut daemon.record,
             LaneName::Database => &mut daemon.database,
             LaneName::Remote => &mut daemon.remote,
+            LaneName::Units => &mut daemon.units,
         })
     }
 
@@ -84,6 +76,7 @@ impl World {
             Step::Record(_) => LaneName::Record,
             Step::Remote(_) => LaneName::Remote,
             Step::Database(_) => LaneName::Database,
+            Step::Units(_) => LaneName::Units,
             Step::Address(_) => return self.start_address(host, ticket, step, deadline),
         };
         if self.bug == Some(Bug::ForgottenForbid) && step == Step::Database(DatabaseStep::ForbidWrites) {
@@ -109,6 +102,13 @@ impl World {
     fn end_job(&mut self, host: usize, ticket: Ticket, result: StepResult) {
         let run = self.hosts[host].run;
         self.tell(1, host, run, Event::StepEnded { ticket, result });
+    }
+
+    /// The daemon is writing the mode file: what it reads there means nothing now.
+    pub fn writing_mode(&self, host: usize) -> bool {
+        let writes =
+            |job: &Job| !job.reported && matches!(job.step, Step::Record(RecordStep::SetMode { .. }));
+        self.hosts[host].daemon.as_ref().is_some_and(|daemon| daemon.record.jobs.iter().any(writes))
     }
 
     /// Begins the next step if none runs.
@@ -146,6 +146,11 @@ impl World {
         match self.perform(host, &job.step) {
             Tried::Wait(delay) => self.at(delay, Happening::LaneReady { host, run, lane: name, serial }),
             Tried::Ended(result) => {
+                let done = matches!(result, StepResult::Ok(_));
+                if done && matches!(job.step, Step::Record(RecordStep::SetMode { .. })) {
+                    // Read once more: a hand may have written beside it.
+                    self.at(2, Happening::ModeFile { host, run });
+                }
                 if !job.reported {
                     self.end_job(host, job.ticket, result);
                 } else {
@@ -182,7 +187,7 @@ impl World {
         if self.bug == Some(Bug::UnorderedSteps) {
             self.strays(host, job.step.clone());
         }
-        if killed || waits(&job.step) {
+        if killed || matches!(&job.step, Step::Database(step) if step.waits()) {
             if index == 0 {
                 self.drop_front(host, run, name);
             } else if let Some(lane) = self.lane(host, name) {
@@ -211,11 +216,16 @@ impl World {
             Step::Record(RecordStep::SetMode { .. }) if self.bug == Some(Bug::ModeUnwritten) => {
                 ok(StepOutput::Done)
             }
+            Step::Record(RecordStep::SetPart { started }) => {
+                self.hosts[host].part = Some(*started);
+                ok(StepOutput::Done)
+            }
             Step::Record(RecordStep::SetMode { mode, .. }) => {
                 let mode = *mode;
                 self.trace(|| format!("db{} mode file: {mode}", host + 1));
                 self.hosts[host].set_mode(mode, self.now);
                 self.hosts[host].garbage = None;
+                self.mode_file_changes(host);
                 ok(StepOutput::Done)
             }
             Step::Database(_) if self.hosts[host].connection_hangs > 0 => Tried::Wait(20 * MS),
@@ -225,6 +235,7 @@ impl World {
                 Health::Up => self.perform_database(host, step),
             },
             Step::Remote(step) => self.perform_remote(host, step),
+            Step::Units(step) => self.perform_service(host, step),
             Step::Address(_) => failed("not a lane of its own"),
         }
     }

@@ -40,6 +40,12 @@ pub const NEEDED: &[&str] = &[
     "the epoch came from the ledger",
     "taken over by force",
     "takeover by right of standalone",
+    "a service ended by itself",
+    "a service did not start",
+    "a service was killed",
+    "a service was restarted",
+    "a service was given up",
+    "the gate opened without its service",
 ];
 
 impl World {
@@ -65,6 +71,9 @@ impl World {
             "state.from_ledger" => "the epoch came from the ledger",
             "takeover.started" if right("standalone") => "takeover by right of standalone",
             "takeover.started" if right("operator") => "taken over by force",
+            "service.restart" => "a service was restarted",
+            "service.failed" => "a service was given up",
+            "service.last_one" => "the gate opened without its service",
             "eligible.lapsed" => "eligibility lapsed",
             _ => return,
         };

@@ -21,6 +21,7 @@ mod plan;
 mod predict;
 mod random;
 pub mod script;
+mod services;
 mod settings;
 mod sleep;
 mod steps;

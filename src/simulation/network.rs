@@ -60,6 +60,12 @@ impl Network {
         }
     }
 
+    /// Everything gets through between the nodes.
+    pub fn is_clean(&self) -> bool {
+        let down = self.isolated.iter().chain(&self.nic_down).any(|count| *count > 0);
+        !down && self.links.iter().flatten().all(|link| link.cut == 0 && link.loss == 0 && link.delay == 0)
+    }
+
     pub fn link(&self, from: usize, protocol: Protocol) -> Link {
         self.links[from][protocol as usize]
     }
@@ -112,9 +118,13 @@ impl World {
     /// party promises anything for, as long as both are seen by others.
     pub fn is_partition(&self) -> bool {
         let seen = self.awake(0) && self.awake(1) && self.network.attached(0) && self.network.attached(1);
-        let talk = self.round_trip(Protocol::Peer) || self.round_trip(Protocol::Arp);
-        let adverts = self.path(0, Protocol::Vrrp) && self.path(1, Protocol::Vrrp);
-        seen && !talk && !adverts
+        // What arrives when the lease it speaks of is over says nothing either.
+        let lease = Self::nanos(self.hosts[0].settings.lease);
+        let timely = |protocol: Protocol| {
+            let delay = self.network.link(0, protocol).delay + self.network.link(1, protocol).delay;
+            self.round_trip(protocol) && delay <= lease
+        };
+        seen && ![Protocol::Peer, Protocol::Arp, Protocol::Vrrp].into_iter().any(timely)
     }
 
     fn travel(&mut self, from: usize, protocol: Protocol) -> u64 {

@@ -58,7 +58,7 @@ impl Pace {
 fn measured(step: &Step, random: &mut Random) -> u64 {
     let (low, high) = match step {
         Step::Record(RecordStep::Persist(_)) => (150, 5_000),
-        Step::Record(RecordStep::SetMode { .. }) => (300, 8_000),
+        Step::Record(RecordStep::SetMode { .. } | RecordStep::SetPart { .. }) => (300, 8_000),
         Step::Database(step) => match step {
             DatabaseStep::Drain | DatabaseStep::WaitFor { .. } => (200, 8_000),
             DatabaseStep::StopApplying => (2_000, 16_000),
@@ -69,6 +69,7 @@ fn measured(step: &Step, random: &mut Random) -> u64 {
             _ => (100, 1_000),
         },
         Step::Remote(_) => (1_000, 9_000),
+        Step::Units(_) => (10_000, 200_000),
         Step::Address(_) => (50, 600),
     };
     random.micros(low, high)

@@ -2,6 +2,7 @@
 //! minimiser, written and read as text, so that a run outlives the generator that drew it.
 
 use super::random::Random;
+use super::services::DrawnService;
 use super::settings::Drawn;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +118,10 @@ pub enum What {
     Force,
     /// Somebody writes nonsense into the mode file, and repairs it.
     ModeGarbage,
+    /// The service ends by itself, at the begin and at the end.
+    ServiceEnds,
+    /// The service ends, and does not start any more.
+    ServiceBreaks,
 }
 
 /// Whom a fault strikes.
@@ -182,7 +187,13 @@ impl Plan {
                 faults.push(draw_fault(&mut random, &configuration, round, at_ms));
             }
         }
-        Self { seed, swaps: random.percent(50), configuration, faults }
+        let mut plan = Self { seed, swaps: random.percent(50), configuration, faults };
+        plan.configuration.service = DrawnService::draw(seed);
+        if plan.configuration.service.is_some() {
+            let more = DrawnService::faults(seed, &plan);
+            plan.faults.extend(more);
+        }
+        plan
     }
 
     /// The number of rounds.

@@ -26,6 +26,10 @@ impl Default for Script {
     fn default() -> Self {
         let plan = Plan::draw(1);
         let mut world = World::new(&plan, plan.configuration.configuration(), Pace::Harsh, None, false);
+        // No gate stands between a script and its servers.
+        for host in &mut world.hosts {
+            host.gate.element = u64::MAX;
+        }
         world.hosts[0].server.read_only = false;
         let mut script = Self { world, pending: BTreeMap::new() };
         script.step(1, &DatabaseStep::Follow { position: None, own_tail_lost: false });

@@ -1,6 +1,8 @@
 //! The configuration of a run: drawn from the seed as any that passes the checks, or an operator's own.
 
 use super::random::Random;
+use super::services::DrawnService;
+use crate::decision::service::{Boot, MaintenanceServices};
 use crate::decision::settings::{CheckSettings, Hysteresis, OnStop, OnUndrained, Settings};
 use crate::decision::words::{NodeId, Protection};
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,8 @@ pub struct Configuration {
     pub check: u64,
     /// A crash of the host takes the newest transactions along: the server does not sync each.
     pub relaxed_log: bool,
+    /// A service that runs on the active alone.
+    pub service: Option<DrawnService>,
 }
 
 /// A configuration as the simulation draws it; milliseconds where a number is a time.
@@ -58,6 +62,9 @@ pub struct Drawn {
     pub check_ms: u64,
     /// The server does not sync each transaction.
     pub relaxed_log: bool,
+    /// A service that runs on the active alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<DrawnService>,
 }
 
 /// Advertisement, heartbeat and lease: mostly a profile's, sometimes any that pass the checks.
@@ -105,6 +112,7 @@ impl Drawn {
             probe_ms: random.pick(&[100, 250, 500]),
             check_ms: random.pick(&[250, 500]),
             relaxed_log: random.percent(20),
+            service: None,
         }
     }
 
@@ -116,6 +124,7 @@ impl Drawn {
             name: "db1".into(),
             peer_name: "db2".into(),
             priority: 100,
+            peer_priority: self.priority,
             advert_interval: milliseconds(self.advert_ms),
             heartbeat: milliseconds(self.heartbeat_ms),
             lease: milliseconds(self.lease_ms),
@@ -139,6 +148,10 @@ impl Drawn {
                 on_standby: self.on_standby,
             }],
             database: Hysteresis { rise: 1, fall: 2 },
+            services: self.service.iter().map(DrawnService::settings).collect(),
+            database_service: None,
+            boot: Boot::Standby,
+            maintenance_services: MaintenanceServices::Keep,
             config_hash: 7,
         };
         let second = Settings {
@@ -146,6 +159,7 @@ impl Drawn {
             name: "db2".into(),
             peer_name: "db1".into(),
             priority: self.priority,
+            peer_priority: 100,
             ..first.clone()
         };
         Configuration {
@@ -153,6 +167,7 @@ impl Drawn {
             probe: self.probe_ms * 1_000_000,
             check: self.check_ms * 1_000_000,
             relaxed_log: self.relaxed_log,
+            service: self.service.clone(),
         }
     }
 }

@@ -41,6 +41,7 @@ impl World {
                 match self.rolls_back(host) {
                     0 => {
                         self.forbid(host);
+                        self.hosts[host].server.frozen = Frozen::No;
                         ok(StepOutput::Done)
                     }
                     wait => Tried::Wait(wait),

@@ -4,7 +4,7 @@ use super::bugs::{self, Bug};
 use super::database::{Content, Frozen, Health};
 use super::plan::Protocol;
 use super::world::{Happening, MS, World};
-use crate::decision::event::{CheckReport, Event};
+use crate::decision::event::{CheckReport, Event, ModeReading};
 use crate::decision::words::NodeId;
 use std::time::Duration;
 
@@ -70,6 +70,32 @@ impl World {
         self.at(delay, Happening::ProbeAnswer { host, run, reachable: true });
     }
 
+    /// inotify speaks of every change, one's own too.
+    pub fn mode_file_changes(&mut self, host: usize) {
+        let run = self.hosts[host].run;
+        self.at(MS, Happening::ModeFile { host, run });
+    }
+
+    /// As `src/driver/pair.rs`: the file is read when its turn comes, and not while the daemon itself writes it.
+    pub fn read_mode_file(&mut self, host: usize, run: u64) {
+        if !self.running(host, run) || self.writing_mode(host) {
+            return;
+        }
+        let state = &mut self.hosts[host];
+        if let Some(daemon) = state.daemon.as_mut().filter(|daemon| daemon.paused) {
+            daemon.mode_file_changed = true;
+            return;
+        }
+        let reading = ModeReading {
+            mode: state.mode,
+            problem: state.garbage.clone(),
+            interrupted: false,
+            actor: "a hand".into(),
+            reason: String::new(),
+        };
+        self.deliver(host, run, Event::ModeFile(reading));
+    }
+
     pub fn check(&mut self, host: usize, run: u64) {
         if !self.running(host, run) {
             return;
@@ -82,6 +108,7 @@ impl World {
             took: Duration::from_millis(1),
         };
         self.deliver(host, run, Event::Check(report));
+        self.report_service(host, 0);
         self.at(self.configuration.check, Happening::Checks { host, run });
     }
 

@@ -73,6 +73,11 @@ pub enum Happening {
         host: usize,
         run: u64,
     },
+    /// The mode file changed.
+    ModeFile {
+        host: usize,
+        run: u64,
+    },
     Life {
         host: usize,
         run: u64,
@@ -154,6 +159,7 @@ impl Happening {
             | Self::Checks { host, .. }
             | Self::Gateway { host, .. }
             | Self::Row { host, .. }
+            | Self::ModeFile { host, .. }
             | Self::Life { host, .. }
             | Self::Gate { host, .. }
             | Self::GateEnd { host, .. }
@@ -356,6 +362,7 @@ impl World {
             Happening::Checks { host, run } => self.check(host, run),
             Happening::Gateway { host, run, regular } => self.gateway(host, run, regular),
             Happening::Row { host, run } => self.heartbeat_row(host, run),
+            Happening::ModeFile { host, run } => self.read_mode_file(host, run),
             Happening::Life { host, run } => self.look_for_life(host, run),
             Happening::Gate { host, gate_run, message } => self.gate_obeys(host, gate_run, message),
             Happening::GateEnd { host, serial } => self.gate_end(host, serial),

@@ -1,6 +1,7 @@
 //! Bytes to types and back. Pure: no clock, file, socket, thread, async, log or hash map.
 
 pub mod advert;
+pub mod alert;
 pub mod arp;
 pub mod binlog;
 pub mod binlog_query;
@@ -9,4 +10,5 @@ pub mod echo;
 pub mod gate;
 pub mod peer;
 pub mod recording;
+pub mod role_change;
 pub mod state;

@@ -46,6 +46,11 @@ pub enum Purpose {
         /// What the asking side has.
         have: GtidState,
     },
+    /// One page about the answering side, as JSON.
+    Page {
+        /// Which.
+        page: Page,
+    },
 }
 
 /// The answer to a [`Hello`].
@@ -64,11 +69,23 @@ pub enum Welcome {
     },
 }
 
-/// What a tail connection brings after the welcome: then `bytes` bytes follow.
+/// What one node can ask about the other, beside its status: `GET /peer/NAME` on the control socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Page {
+    /// The effective configuration, key by key, without secrets.
+    Configuration,
+    /// What the doctor finds there.
+    Doctor,
+    /// The wall clock.
+    Clock,
+}
+
+/// What a bulk connection brings after the welcome: then `bytes` bytes follow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TailHeader {
-    /// The tail follows.
+pub enum BulkHeader {
+    /// It follows.
     Follows {
         /// Length.
         bytes: u64,

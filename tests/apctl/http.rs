@@ -1,4 +1,4 @@
-//! HTTP over real sockets: health endpoints, tokens, problems, metrics.
+//! HTTP over real sockets: health endpoints, tokens, problems.
 
 use super::control::{Daemon, Setup, TOKEN, active_at, boot_clock, standby_at};
 use apd::decision::action::Answer;
@@ -7,7 +7,7 @@ use apd::decision::event::Command;
 use apd::decision::why::{Severity, Why};
 use apd::decision::words::{Mode, Role};
 use apd::io::control_socket::{ControlRequest, Snapshot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -16,19 +16,19 @@ use std::time::Duration;
 
 /// One answer, taken apart by hand: an independent reading of what the server sends.
 #[derive(Debug)]
-struct Reply {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: String,
+pub struct Reply {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
 }
 
 impl Reply {
-    fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// RFC 9457.
-    fn problem(&self, status: u16, code: &str) -> serde_json::Value {
+    pub fn problem(&self, status: u16, code: &str) -> serde_json::Value {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.headers["content-type"], "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -42,7 +42,7 @@ impl Reply {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> Reply {
+pub fn exchange(mut stream: impl Read + Write, request: &str) -> Reply {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -57,28 +57,28 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> Reply {
 }
 
 /// Over TCP.
-fn tcp(daemon: &Daemon, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+pub fn tcp(daemon: &Daemon, method: &str, path: &str, headers: &str, body: &str) -> Reply {
     let stream = TcpStream::connect(daemon.http_address()).unwrap();
     exchange(stream, &request(method, path, headers, body))
 }
 
 /// Over the control socket, as the user of this test.
-fn socket(daemon: &Daemon, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+pub fn socket(daemon: &Daemon, method: &str, path: &str, headers: &str, body: &str) -> Reply {
     exchange(UnixStream::connect(daemon.socket()).unwrap(), &request(method, path, headers, body))
 }
 
-fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "{method} {path} HTTP/1.1\r\nHost: apd\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     )
 }
 
-fn get(daemon: &Daemon, path: &str) -> Reply {
+pub fn get(daemon: &Daemon, path: &str) -> Reply {
     tcp(daemon, "GET", path, "", "")
 }
 
-fn show(daemon: &Daemon, change: impl FnOnce(&mut Snapshot)) {
+pub fn show(daemon: &Daemon, change: impl FnOnce(&mut Snapshot)) {
     let mut snapshot = active_at(super::control::frozen_clock());
     change(&mut snapshot);
     daemon.snapshots.send_replace(Arc::new(snapshot));
@@ -305,94 +305,6 @@ fn a_control_loop_that_takes_nothing_is_a_503_and_changes_nothing() {
     assert_eq!(get(&daemon, "/status").status, 200);
 }
 
-/// Reads Prometheus text strictly: every sample has a family with HELP and TYPE before it.
-fn parse(page: &str) -> BTreeMap<String, f64> {
-    let mut families: BTreeMap<String, String> = BTreeMap::new();
-    let mut helped: BTreeSet<String> = BTreeSet::new();
-    let mut samples = BTreeMap::new();
-    for line in page.lines() {
-        if line == "# EOF" {
-            continue;
-        }
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            assert!(helped.insert(rest.split(' ').next().unwrap().to_owned()), "twice: {line}");
-            continue;
-        }
-        if let Some(rest) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = rest.split_once(' ').unwrap();
-            assert!(["gauge", "counter", "info"].contains(&kind), "{line}");
-            assert!(
-                helped.contains(name) && families.insert(name.to_owned(), kind.to_owned()).is_none(),
-                "{line}"
-            );
-            continue;
-        }
-        let (series, value) = line.rsplit_once(' ').unwrap();
-        let name = series.split('{').next().unwrap();
-        assert!(
-            name.starts_with("apd_")
-                && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
-        );
-        let known = [name, name.trim_end_matches("_total"), name.trim_end_matches("_info")];
-        assert!(known.iter().any(|name| families.contains_key(*name)), "no TYPE before {line}");
-        assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "twice: {line}");
-    }
-    samples
-}
-
-#[test]
-fn metrics_are_those_of_the_interface_and_parse_in_both_formats() {
-    let daemon = Daemon::start(Setup::default());
-    let reply = get(&daemon, "/metrics");
-    assert_eq!(reply.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
-    let samples = parse(&reply.body);
-    for (series, value) in [
-        ("apd_role{role=\"active\"}", 1.0),
-        ("apd_role{role=\"standby\"}", 0.0),
-        ("apd_mode{mode=\"ap\"}", 1.0),
-        ("apd_epoch", 7.0),
-        ("apd_lease_remaining_seconds", 0.43),
-        ("apd_heartbeat_age_seconds{path=\"link\"}", 0.04),
-        ("apd_heartbeat_age_seconds{path=\"vrrp\"}", 0.06),
-        ("apd_heartbeat_age_seconds{path=\"stream\"}", 0.9),
-        ("apd_gate_open", 1.0),
-        ("apd_vip_held", 1.0),
-        ("apd_database_writable", 1.0),
-        ("apd_takeovers_total{reason=\"peer.silent\"}", 1.0),
-        ("apd_takeover_duration_seconds", 0.0835),
-        ("apd_client_outage_seconds", 0.498),
-        ("apd_check_ok{check=\"api\"}", 1.0),
-        ("apd_check_duration_seconds{check=\"api\"}", 0.0025),
-        ("apd_adverts_sent_total", 1234.0),
-        ("apd_adverts_received_total", 17.0),
-        ("apd_adverts_rejected_total{reason=\"checksum\"}", 2.0),
-        ("apd_loop_stall_seconds", 0.00325),
-        ("apd_protection_info{level=\"gateway\",durability=\"async\"}", 1.0),
-        ("apd_config_hash_info{hash=\"000000000000feed\"}", 1.0),
-        ("apd_config_mismatch", 0.0),
-        ("apd_journal_ok", 1.0),
-    ] {
-        assert_eq!(samples.get(series), Some(&value), "{series} in {}", reply.body);
-    }
-    let open = tcp(&daemon, "GET", "/metrics", "Accept: application/openmetrics-text; version=1.0.0\r\n", "");
-    assert!(open.headers["content-type"].starts_with("application/openmetrics-text"), "{open:?}");
-    assert!(open.body.ends_with("# EOF\n"));
-    assert_eq!(parse(&open.body).len(), samples.len());
-    assert!(
-        open.body.contains("# TYPE apd_takeovers counter\n")
-            && open.body.contains("# TYPE apd_protection info\n")
-    );
-
-    let mut standby = standby_at(super::control::frozen_clock());
-    standby.status.node.database.in_sync = Some(true);
-    standby.status.node.checks[0].name = "a\"b\\c".to_owned();
-    daemon.snapshots.send_replace(Arc::new(standby));
-    let samples = parse(&get(&daemon, "/metrics").body);
-    assert_eq!(samples["apd_replication_lag_seconds"], 0.8);
-    assert_eq!(samples["apd_in_sync"], 1.0);
-    assert_eq!(samples[r#"apd_check_ok{check="a\"b\\c"}"#], 1.0);
-}
-
 #[test]
 fn findings_show_what_the_state_shows_and_the_loops_own_words_win() {
     let daemon = Daemon::start(Setup::default());
@@ -429,8 +341,11 @@ fn a_second_daemon_is_refused_and_a_left_over_socket_is_replaced() {
             socket: folder.join("apd.sock"),
             listen: None,
             token: None,
+            tls: None,
+            peer_url: String::new(),
             snapshots: tokio::sync::watch::channel(snapshot).1,
             commands: tokio::sync::mpsc::channel(1).0,
+            inquiries: tokio::sync::mpsc::channel(1).0,
             journal: daemon.journal.clone(),
             clock: super::control::frozen_clock,
         }

@@ -6,16 +6,24 @@ mod changes;
 mod configuration;
 #[path = "../support/control.rs"]
 mod control;
+mod events;
 mod host;
 mod http;
 mod journal;
 mod manual;
 #[path = "../support/mariadb.rs"]
 mod mariadb;
+mod metrics;
 #[path = "../support/netns.rs"]
 mod netns;
+mod openapi;
+mod operator;
 mod pages;
 mod replay;
+#[path = "../support/settings.rs"]
+mod settings;
+mod tls;
+mod watch;
 
 use control::{Daemon, Setup};
 use std::process::Output;

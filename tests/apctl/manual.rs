@@ -77,6 +77,21 @@ fn the_codes_of_the_manual_are_those_of_the_program() {
     );
 }
 
+/// What alerts although it is no error is listed, and nothing else.
+#[test]
+fn the_manual_names_the_codes_that_alert() {
+    let manual = manual();
+    let from = manual.find("\n## Alerts").expect("the manual has a section on alerts");
+    let section =
+        &manual[from..from + 1 + manual[from + 1..].find("\n## ").expect("... and others after it")];
+    for code in Code::ALL {
+        let louder = code.severity() == apd::decision::why::Severity::Error;
+        // The one of alerts themselves says that none can be delivered.
+        let named = section.contains(&format!("`{code}`")) && *code != Code::AlertFailed;
+        assert_eq!(named, code.alerts(code.severity()) && !louder, "{code}");
+    }
+}
+
 /// journald's message catalogue, as the program has it.
 fn catalogue() -> String {
     let mut text = "\

@@ -2,11 +2,12 @@
 
 use super::{code, err, json, out};
 use crate::control::apctl_command;
+use crate::settings::settings;
 use apd::decision::event::{Advert, Event, Found, GateState};
 use apd::decision::node::Node;
-use apd::decision::settings::{Hysteresis, OnStop, OnUndrained, Settings};
+use apd::decision::settings::Settings;
 use apd::decision::time::Instant;
-use apd::decision::words::{InstanceId, NodeId, Protection};
+use apd::decision::words::InstanceId;
 use apd::io::mode_file;
 use apd::io::recording::{Members, Recording, files};
 use flate2::Compression;
@@ -16,43 +17,17 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-fn settings() -> Settings {
-    Settings {
-        me: NodeId(1),
-        name: "db1".into(),
-        peer_name: "db2".into(),
-        priority: 100,
-        advert_interval: Duration::from_millis(100),
-        heartbeat: Duration::from_millis(100),
-        lease: Duration::from_millis(350),
-        protection: Protection::Gateway,
-        has_address: true,
-        peer_wait: Duration::from_secs(10),
-        failover_hold: Duration::ZERO,
-        max_failovers_per_hour: 3,
-        on_stop: OnStop::Handover,
-        restart_grace: Duration::from_secs(5),
-        drain_timeout: Duration::from_secs(10),
-        on_undrained: OnUndrained::Wait,
-        max_lag_for_switchover: Duration::from_secs(10),
-        rejoin_auto: false,
-        gateway_need: 1,
-        checks: Vec::new(),
-        database: Hysteresis { rise: 1, fall: 2 },
-        config_hash: 7,
-    }
-}
-
 /// Ten seconds of a standby, recorded below `state`; the file.
 fn recorded(state: &Path) -> PathBuf {
     let folder = state.join("recording");
     let mut recording = Recording::start(folder.clone());
-    let mut node = Node::new(settings());
+    let mut node = Node::new(Settings { checks: Vec::new(), ..settings(1) });
     let found = Found {
         instance: InstanceId(7),
         durable: None,
         mode: mode_file::read(&state.join("no such file")),
         gate: GateState::default(),
+        started: None,
     };
     let mut event = Event::Started(found);
     for step in 0..100_u64 {

@@ -36,6 +36,12 @@ impl Host {
         host.secret("mariadb.password", &format!("{SECRET}\n"), 0o600);
         host.secret("vrrp.password", "abcdefgh\n", 0o600);
         host.secret("empty", "\n", 0o600);
+        for (name, file) in
+            [("server.pem", "server.pem"), ("server.key", "server.key"), ("other.key", "client.key")]
+        {
+            let text = std::fs::read_to_string(in_tests("../data/tls").join(file)).unwrap();
+            host.secret(name, &text, 0o600);
+        }
         host
     }
 

@@ -4,7 +4,6 @@ use crate::netns::Namespace;
 use crate::{LIMIT, run, soon};
 use apd::config::checked::{Check, HttpProbe, Probe, Timing};
 use apd::decision::event::CheckReport;
-use apd::io::http_probe::HttpProber;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -29,7 +28,7 @@ struct Shared {
     accepted: AtomicU32,
     requests: Mutex<Vec<String>>,
     dead: AtomicBool,
-    /// Answer `GET /switch` with 500.
+    /// Answer `GET /switch` with 500, and that the database is gone at `GET /json`.
     broken: AtomicBool,
 }
 
@@ -87,6 +86,9 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> Option<()> {
             "/500" => ("500 Internal Server Error", "", String::new()),
             "/204" => ("204 No Content", "", String::new()),
             "/switch" if shared.broken.load(Ordering::SeqCst) => ("500 Broken", "", String::new()),
+            "/json" if shared.broken.load(Ordering::SeqCst) => {
+                ("200 OK", "", r#"{"status":{"database":"gone"}}"#.to_owned())
+            }
             "/json" => ("200 OK", "", r#"{"status":{"database":"up","lag":0}}"#.to_owned()),
             "/big" => ("200 OK", "", "x".repeat(1 << 20)),
             "/close" | "/rude" => ("200 OK", "Connection: close\r\n", String::new()),
@@ -138,6 +140,7 @@ fn check(server: SocketAddr, path: &str, interval: Duration, timeout: Duration) 
             body_contains: None,
             json: None,
             host_header: None,
+            tls: None,
         }),
     }
 }
@@ -145,7 +148,7 @@ fn check(server: SocketAddr, path: &str, interval: Duration, timeout: Duration) 
 /// Starts a prober on this test's runtime. Its sockets are made later, so the whole test is in the namespace.
 fn start(check: Check) -> mpsc::Receiver<CheckReport> {
     let (sink, reports) = mpsc::channel(64);
-    tokio::spawn(HttpProber::new(check).run(sink));
+    tokio::spawn(apd::io::check::run(check, sink));
     reports
 }
 
@@ -156,7 +159,7 @@ async fn next(reports: &mut mpsc::Receiver<CheckReport>) -> CheckReport {
 /// One probe of `path`, with a change to the check.
 async fn once(server: &Server, path: &str, change: impl FnOnce(&mut HttpProbe)) -> CheckReport {
     let mut check = check(server.address, path, NEVER, LIMIT);
-    let Probe::Http(probe) = &mut check.probe;
+    let Probe::Http(probe) = &mut check.probe else { unreachable!("made above") };
     change(probe);
     next(&mut start(check)).await
 }
@@ -271,12 +274,12 @@ fn a_configured_host_header_is_sent() {
 fn a_process_that_dies_is_noticed_long_before_the_next_probe() {
     in_namespace("death", async |node| {
         let server = Server::start(node);
-        let interval = Duration::from_secs(2);
+        let interval = Duration::from_secs(8);
         let mut reports = start(check(server.address, "/", interval, LIMIT));
         assert!(next(&mut reports).await.passed);
         assert!(next(&mut reports).await.passed);
-        let start = Instant::now();
         server.kill(node);
+        let start = Instant::now();
         let report = next(&mut reports).await;
         assert!(!report.passed && report.certain, "{report:?}");
         assert!(start.elapsed() < interval / 2, "after {:?}", start.elapsed());
@@ -315,6 +318,27 @@ fn a_service_that_recovers_is_seen_at_the_regular_interval() {
     });
 }
 
+/// The service itself is alive and answers 200; what it says of its database decides.
+#[test]
+fn r1_80_a_living_api_with_a_dead_database_fails_its_check() {
+    in_namespace("r1-80", async |node| {
+        let server = Server::start(node);
+        let mut check = check(server.address, "/json", Duration::from_millis(20), LIMIT);
+        let Probe::Http(probe) = &mut check.probe else { unreachable!("made above") };
+        probe.json = Some(("/status/database".to_owned(), json!("up")));
+        let mut reports = start(check);
+        assert!(next(&mut reports).await.passed);
+        server.shared.broken.store(true, Ordering::SeqCst);
+        let report = loop {
+            let report = next(&mut reports).await;
+            if !report.passed {
+                break report;
+            }
+        };
+        assert!(report.detail.contains("\"gone\" at /status/database"), "{report:?}");
+    });
+}
+
 #[test]
 fn a_server_that_closes_after_each_answer_is_not_asked_more_often() {
     in_namespace("close", async |node| {
@@ -337,7 +361,7 @@ fn it_ends_when_nobody_listens_to_its_reports() {
     in_namespace("ends", async |node| {
         let server = Server::start(node);
         let (sink, mut reports) = mpsc::channel(1);
-        let prober = tokio::spawn(HttpProber::new(check(server.address, "/", NEVER, LIMIT)).run(sink));
+        let prober = tokio::spawn(apd::io::check::run(check(server.address, "/", NEVER, LIMIT), sink));
         assert!(next(&mut reports).await.passed);
         drop(reports);
         soon("the end of the prober", prober).await.expect("no panic");

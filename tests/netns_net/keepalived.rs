@@ -1,13 +1,14 @@
 //! Advertisements against a real keepalived: each side reads what the other one says, and obeys it.
 
 use crate::netns::{Lan, Namespace};
+use crate::tools::find_tool;
 use crate::{LIMIT, run, soon};
 use apd::io::vrrp_socket::{VrrpSettings, VrrpSocket};
 use apd::wire::advert::{Advertisement, Password, Version};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,16 +26,6 @@ impl Drop for Keepalived {
         let _ = kill(process, Signal::SIGTERM);
         let _ = self.0.wait();
     }
-}
-
-fn program() -> PathBuf {
-    let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools").join("bin");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), unpacked])
-        .map(|folder| folder.join("keepalived"))
-        .find(|candidate| candidate.is_file())
-        .expect("keepalived is neither in PATH nor unpacked: run `make tools`")
 }
 
 fn start(
@@ -63,7 +54,7 @@ fn start(
     let file = |name: &str| folder.join(name).display().to_string();
     let log = std::fs::File::create(folder.join("log")).expect("a folder of our own");
     let child = node
-        .command(&program().display().to_string())
+        .command(&find_tool("keepalived").display().to_string())
         .args(["-n", "-l", "-D", "-f", &file("keepalived.conf"), "-p", &file("pid"), "-r", &file("vrrp.pid")])
         .stdin(Stdio::null())
         .stderr(log.try_clone().expect("a second handle"))

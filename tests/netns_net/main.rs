@@ -2,12 +2,18 @@
 
 #[path = "../support/netns.rs"]
 mod netns;
+#[path = "../support/tools.rs"]
+mod tools;
 
+mod alerts;
 mod arp;
+mod checks;
 mod gateway;
 mod http;
+mod https;
 mod keepalived;
 mod link;
+mod peer;
 mod vrrp;
 
 use std::future::Future;

@@ -1,8 +1,10 @@
 //! What the clients of a story see and write, what replication brings over, and the pair as an operator sees it.
 
 use super::World;
+use apd::decision::action::Step;
 use apd::decision::event::Event;
 use apd::decision::gtid::Gtid;
+use apd::decision::service::RunsOn;
 
 impl World {
     pub(super) fn replicate(&mut self) {
@@ -59,6 +61,51 @@ impl World {
         self.ever_served |= !serving.is_empty();
         self.served_by = serving;
         self.say("CLIENTS", &text);
+    }
+
+    /// What the watch over the services says when something happened to one.
+    pub fn tell_services(&mut self, host: usize) {
+        self.look_at_services();
+        for report in self.hosts[host].services.reports() {
+            self.event_after(super::LATENCY, host, Event::Service(report));
+        }
+    }
+
+    /// A step of theirs ended; it may have been the server's.
+    pub(super) fn tell_services_after(&mut self, host: usize, step: &Step) {
+        if matches!(step, Step::Units(_)) {
+            self.tell_services(host);
+            self.tell_server(host);
+        }
+    }
+
+    /// The regular look at the services; whether the API could answer.
+    pub(super) fn probe_services(&mut self, host: usize) -> bool {
+        for report in self.hosts[host].services.reports() {
+            self.deliver(host, Event::Service(report));
+        }
+        let host = &self.hosts[host];
+        let managed = host.settings.services.iter().any(|service| service.name == "api");
+        host.api && (!managed || host.services.runs("api"))
+    }
+
+    /// Which services run where; one that runs on the active alone never runs twice.
+    pub(super) fn look_at_services(&mut self) {
+        let runs = |host: &super::Host| match host.services.running().as_slice() {
+            [] => format!("nothing on {}", host.name),
+            names => format!("{} on {}", names.join(" and "), host.name),
+        };
+        let text = self.hosts.iter().map(runs).collect::<Vec<_>>().join(", ");
+        if text != self.running && self.hosts.iter().any(|host| !host.settings.services.is_empty()) {
+            self.say("SERVICES", &text);
+            self.running = text;
+        }
+        let twice = |name: &str| self.hosts.iter().all(|host| host.services.runs(name));
+        let of_role = self.hosts[0].settings.services.iter().filter(|one| one.runs_on == RunsOn::Active);
+        let both: Vec<String> = of_role.filter(|one| twice(&one.name)).map(|one| one.name.clone()).collect();
+        if !both.is_empty() {
+            self.say("SERVICES", &format!("BOTH RUN {}", both.join(", ")));
+        }
     }
 
     /// The pair as an operator sees it, and what became of the clients' writes.

@@ -2,12 +2,14 @@
 
 use super::recorder::Recorder;
 use super::server::{Server, usual};
+use super::services::Services;
 use apd::decision::action::{
     Action, AddressStep, DatabaseStep, DurableFacts, Lane, RecordStep, RemoteStep, Step, StepOutput,
     StepResult, Ticket,
 };
 use apd::decision::event::{Event, Found, GateState, ModeReading};
 use apd::decision::node::Node;
+use apd::decision::service::ServiceStep;
 use apd::decision::settings::Settings;
 use apd::decision::table::RowNumber;
 use apd::decision::time::Instant;
@@ -43,8 +45,11 @@ pub struct Host {
     pub api: bool,
     pub gateway: bool,
     pub server: Server,
+    pub services: Services,
     pub gate: GateState,
     pub durable: Option<DurableFacts>,
+    /// What an operator said of the node's part since the host booted.
+    pub part: Option<bool>,
     pub mode: ModeReading,
     pub node: Option<Node>,
     /// Counts runs, so that what was meant for an earlier one is lost.
@@ -84,8 +89,10 @@ impl Host {
             api: true,
             gateway: true,
             server: Server::new(u32::from(settings.me.0)),
+            services: Services::new(&settings),
             gate: GateState::default(),
             durable: Some(DurableFacts::default()),
+            part: None,
             mode,
             node: None,
             run: 0,
@@ -118,7 +125,8 @@ impl Host {
         self.heartbeat_epoch = None;
         self.watching = false;
         let instance = InstanceId(self.run * 10 + u64::from(self.settings.me.0));
-        Found { instance, durable: self.durable, mode: self.mode.clone(), gate: self.gate }
+        let (durable, mode) = (self.durable, self.mode.clone());
+        Found { instance, durable, mode, gate: self.gate, started: self.part }
     }
 
     /// One event for the daemon, and what it does about it; recorded, and done again from the recording.
@@ -148,6 +156,7 @@ impl Host {
             Step::Database(step) => usual(step),
             Step::Remote(RemoteStep::Compare | RemoteStep::FetchTail { .. }) => Duration::from_millis(20),
             Step::Remote(_) => Duration::from_millis(4),
+            Step::Units(step) => self.services.duration(step),
         };
         match self.troubles.remove(&step_name(&queued.step)) {
             Some(Trouble::Fails) => return (usual, Some(StepResult::Failed("the story says so".into()))),
@@ -175,6 +184,7 @@ impl Host {
                 self.mode.mode = *mode;
                 (self.mode.actor, self.mode.reason) = (actor.clone(), reason.clone());
             }
+            Step::Record(RecordStep::SetPart { started }) => self.part = Some(*started),
             Step::Address(AddressStep::Open { epoch, lease_end }) => {
                 if *lease_end <= now {
                     return StepResult::Failed("the lease is over".into());
@@ -191,9 +201,22 @@ impl Host {
                 }
                 return self.server.perform(step, connected);
             }
+            Step::Units(step) => return self.perform_service(step),
             Step::Remote(_) => {}
         }
         done
+    }
+
+    /// The effect of a step on the services, the server among them.
+    fn perform_service(&mut self, step: &ServiceStep) -> StepResult {
+        let before = self.services.runs("mariadb");
+        let result = self.services.perform(step);
+        match (before, self.services.runs("mariadb")) {
+            (false, true) => self.server.start(),
+            (true, false) => self.server.life = super::server::Life::Dead,
+            _ => {}
+        }
+        result
     }
 
     /// The gate shuts, by the process or by the kernel.
@@ -205,8 +228,10 @@ impl Host {
     pub fn lose_power(&mut self) {
         self.end_daemon();
         self.powered = false;
+        self.part = None;
         self.gate = GateState::default();
         self.server.life = super::server::Life::Dead;
+        self.services.lose_power();
     }
 }
 
@@ -217,6 +242,7 @@ pub fn step_name(step: &Step) -> String {
         Step::Address(step) => format!("{step:?}"),
         Step::Database(step) => format!("{step:?}"),
         Step::Remote(step) => format!("{step:?}"),
+        Step::Units(step) => format!("{step:?}"),
     };
     full.chars().take_while(char::is_ascii_alphanumeric).collect()
 }
@@ -241,21 +267,19 @@ pub fn step_text(step: &Step) -> String {
         }
         Step::Record(RecordStep::SetMode { mode, reason, .. }) => format!("{name} {mode} ({reason})"),
         Step::Database(DatabaseStep::WaitFor { position }) => format!("{name} {position}"),
+        Step::Units(ServiceStep::Start { name: service } | ServiceStep::Stop { name: service }) => {
+            format!("{name} {service}")
+        }
+        Step::Units(ServiceStep::Policy { policy }) => format!("{name} {policy:?}"),
         _ => name,
     }
 }
 
 /// Whether `running` gives way to `next`, as in the driver's lanes.
 pub fn gives_way(running: &Step, next: &Step) -> bool {
-    let (Step::Database(running), Step::Database(next)) = (running, next) else { return false };
-    let waits = matches!(
-        running,
-        DatabaseStep::Drain
-            | DatabaseStep::WaitFor { .. }
-            | DatabaseStep::ApplyTail
-            | DatabaseStep::ForgetPrimary
-            | DatabaseStep::Follow { .. }
-            | DatabaseStep::Freeze
-    );
-    waits && matches!(next, DatabaseStep::ForbidWrites | DatabaseStep::Thaw)
+    match (running, next) {
+        (Step::Database(running), Step::Database(next)) => running.gives_way_to(next),
+        (Step::Units(running), Step::Units(next)) => running.gives_way_to(next),
+        _ => false,
+    }
 }

@@ -18,24 +18,20 @@ const NOT_MET: &[(&str, &str)] = &[
         "the active ends in another way between its question and its release",
     ),
     (
-        "receiving | Any | [Late] | Move(Standby)",
-        "the active says nothing for four seconds and sends heartbeats all the same",
-    ),
-    (
-        "receiving | Any | [NotInModeAp] | Move(Standby)",
-        "an operator changes the mode between question and release",
+        "taking_over | Events([StepEnded]) | [PeerLedgerNewer] | Move(SteppingDown)",
+        "the peer's server has served in an epoch that neither node remembers, and this one has a right all the same",
     ),
     (
         "handing_over | Events([Heartbeat]) | [NewerEpoch, BeforeRelease] | Move(SteppingDown)",
         "a newer epoch is heard of within a switchover",
     ),
     (
-        "handing_over | Events([Resumed]) | [PausedTooLong] | Move(SteppingDown)",
-        "a pause within a switchover",
+        "handing_over | Any | [BeforeSealing, LeaseOver, MayNotGoSolo] | Move(SteppingDown)",
+        "acknowledgements stop within a switchover while heartbeats go on",
     ),
     (
-        "handing_over | Any | [BeforeSealing, LinkUnusable] | Move(SteppingDown)",
-        "the interface goes down within a switchover",
+        "handing_over | Any | [Late] | Move(Active)",
+        "an answer of the peer is lost while its heartbeats arrive",
     ),
     (
         "handing_over | Any | [BeforeSealing, LeaseLongOver] | Move(SteppingDown)",

@@ -54,6 +54,7 @@ pub struct World {
     next_client: Instant,
     accepted: Vec<Gtid>,
     served_by: Vec<usize>,
+    running: String,
     unserved_since: Option<Instant>,
     ever_served: bool,
     story: Vec<String>,
@@ -72,6 +73,7 @@ impl World {
             next_client: BEGIN,
             accepted: Vec::new(),
             served_by: Vec::new(),
+            running: String::new(),
             unserved_since: None,
             ever_served: false,
             story: Vec::new(),
@@ -214,7 +216,9 @@ impl World {
     /// A host gets power; its daemon and its server start with it.
     pub fn power_on(&mut self, host: usize) {
         self.hosts[host].powered = true;
-        self.hosts[host].server.start();
+        if self.hosts[host].settings.database_service.is_none() {
+            self.hosts[host].server.start();
+        }
         self.after(Duration::from_millis(50), host, Coming::Boot);
     }
 
@@ -279,8 +283,9 @@ impl World {
     fn probe(&mut self, host: usize) {
         let report = self.hosts[host].server.report(self.stream_between());
         self.deliver(host, Event::Database(report));
-        let passed = self.hosts[host].api && self.hosts[host].server.life == Life::Well;
-        let detail = match (passed, self.hosts[host].api) {
+        let api = self.probe_services(host);
+        let passed = api && self.hosts[host].server.life == Life::Well;
+        let detail = match (passed, api) {
             (true, _) => "200",
             (false, true) => "503: the API's database does not answer",
             (false, false) => "connection refused",
@@ -288,7 +293,7 @@ impl World {
         let report = CheckReport {
             name: "api".into(),
             passed,
-            certain: !self.hosts[host].api,
+            certain: !api,
             detail: detail.into(),
             took: Duration::from_millis(2),
         };
@@ -435,6 +440,7 @@ impl World {
         let name = self.hosts[host].name.clone();
         self.say(&name, &format!("- {}{how}", step_text(&queued.step)));
         self.begin_next(host, lane);
+        self.tell_services_after(host, &queued.step);
         self.deliver(host, Event::StepEnded { ticket, result });
     }
 

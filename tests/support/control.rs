@@ -5,7 +5,7 @@
 use apd::decision::action::Answer;
 use apd::decision::time::Instant;
 use apd::decision::words::{Mode, Protection, Role};
-use apd::io::control_socket::{ControlHandle, ControlRequest, ControlServer, Snapshot};
+use apd::io::control_socket::{ControlHandle, ControlRequest, ControlServer, Inquiry, Snapshot};
 use apd::io::journal::{Journal, JournalHandle};
 use apd::wire::control::{
     CheckStatus, Counters, Evidence, Explain, Match, NextDeadline, NodeState, PeerDatabase, PeerStatus,
@@ -50,7 +50,11 @@ pub struct Setup {
     pub snapshot: Snapshot,
     pub clock: fn() -> Instant,
     pub sink: Sink,
+    /// How questions are answered that need no decision.
+    pub inquire: fn(Inquiry),
     pub token: Option<&'static str>,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub peer_url: String,
     /// Any free port, if none is named.
     pub listen: Option<SocketAddr>,
 }
@@ -61,7 +65,10 @@ impl Default for Setup {
             snapshot: active_at(frozen_clock()),
             clock: frozen_clock,
             sink: done,
+            inquire: reload_done,
             token: None,
+            tls: None,
+            peer_url: String::new(),
             listen: None,
         }
     }
@@ -69,6 +76,14 @@ impl Default for Setup {
 
 pub fn done(_request: &ControlRequest) -> Vec<Answer> {
     vec![Answer::Progress("half way".to_owned()), Answer::Done("it is done".to_owned())]
+}
+
+/// A reload that changes one key; nothing else is answered.
+pub fn reload_done(inquiry: Inquiry) {
+    if let Inquiry::Reload { replies, .. } = inquiry {
+        replies.try_send(Answer::Progress("check.api.interval: 1s -> 500ms".to_owned())).unwrap();
+        replies.try_send(Answer::Done("reloaded: 1 key changed".to_owned())).unwrap();
+    }
 }
 
 impl Daemon {
@@ -91,12 +106,22 @@ impl Daemon {
                 kept.lock().unwrap().push(request);
             }
         });
+        let (inquiries, mut inquired) = mpsc::channel(8);
+        let inquire = setup.inquire;
+        runtime.spawn(async move {
+            while let Some(inquiry) = inquired.recv().await {
+                inquire(inquiry);
+            }
+        });
         let server = ControlServer {
             socket: folder.path().join("apd.sock"),
             listen: Some(setup.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))),
             token: setup.token.map(Into::into),
+            tls: setup.tls,
+            peer_url: setup.peer_url,
             snapshots: receiver,
             commands,
+            inquiries,
             journal: journal.clone(),
             clock: setup.clock,
         };
@@ -209,6 +234,7 @@ fn counters() -> Counters {
         adverts_sent: 1234,
         adverts_received: 17,
         adverts_rejected: [("checksum".to_owned(), 2)].into(),
+        check_failures: [("api".to_owned(), 3)].into(),
         takeovers: [("peer.silent".to_owned(), 1)].into(),
         takeover_ms: Some(83.5),
         client_outage_ms: Some(498.0),

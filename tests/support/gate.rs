@@ -46,6 +46,8 @@ pub fn config(directory: &Path) -> Config {
             failover_hold: Duration::ZERO,
             max_failovers_per_hour: 3,
             rejoin_auto: false,
+            boot: apd::decision::service::Boot::Standby,
+            maintenance_services: apd::decision::service::MaintenanceServices::Keep,
         },
         me: node(1, "db1", NODE),
         peer: node(2, "db2", PEER),
@@ -85,7 +87,15 @@ pub fn config(directory: &Path) -> Config {
         mariadb_check: timing,
         link_check: timing,
         gateway_check: timing,
-        http: Http { listen: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7410), token: None },
+        services: Vec::new(),
+        http: Http {
+            listen: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7410),
+            token: None,
+            tls: None,
+            peer_url: String::new(),
+        },
+        hooks: Vec::new(),
+        alerts: Alerts::default(),
         log: Log { level: "info".into(), format: LogFormat::Text },
         hash: 0,
     }
@@ -100,6 +110,7 @@ fn node(id: u8, name: &str, address: Ipv4Addr) -> Node {
         priority: 100,
         mariadb_address: SocketAddrV4::new(address, DATABASE_PORT),
         peer_port: 7411,
+        public_url: String::new(),
         labels: Vec::new(),
     }
 }
@@ -120,6 +131,7 @@ fn database(directory: &Path) -> MariaDb {
         long_transactions_wait: second,
         long_transactions_kill: true,
         max_lag_for_switchover: second,
+        server_unit: "mariadb.service".into(),
     }
 }
 

@@ -52,9 +52,19 @@ impl Lab {
 
     /// A pair in service on two machines that boot a real systemd, with everything that `make install` installs.
     pub fn booted() -> Result<Self> {
-        let lab = Self::build(|text| text, true)?;
+        Self::booted_with(|text| text)
+    }
+
+    /// The same, with a changed configuration.
+    pub fn booted_with(change: impl FnOnce(String) -> String) -> Result<Self> {
+        let lab = Self::booted_only(change)?;
         lab.bring_up()?;
         Ok(lab)
+    }
+
+    /// Two machines with a real systemd, their servers and APIs; no daemon has been started, no client writes.
+    pub fn booted_only(change: impl FnOnce(String) -> String) -> Result<Self> {
+        Self::build(change, true)
     }
 
     /// Starts the daemons and the clients of a prepared pair, and waits until it is in service and redundant.

@@ -1,6 +1,11 @@
 //! Private MariaDB servers for tests: started in a folder of their own, killed by their process id.
 #![allow(dead_code, clippy::unwrap_used)]
 
+#[path = "tools.rs"]
+pub mod tools;
+
+pub use tools::find_tool;
+
 use apd::config::checked::MariaDbEndpoint;
 use apd::decision::words::NodeId;
 use apd::io::mariadb::accounts::Accounts;
@@ -17,20 +22,6 @@ use std::time::{Duration, Instant};
 /// Passwords of the test accounts; no test may find them anywhere that people read.
 pub const PASSWORD: &str = "apd-Secret'1";
 pub const REPLICATION_PASSWORD: &str = "repl-Secret\\2";
-
-/// A program of MariaDB: from PATH, or from what `make tools` has unpacked.
-pub fn find_tool(name: &str) -> PathBuf {
-    // `make tools` unpacks into the build folder, with a wrapper for each program.
-    let unpacked = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/usr/bin".into(), unpacked.join("bin")])
-        .map(|folder| folder.join(name))
-        .find(|candidate| candidate.is_file())
-        .unwrap_or_else(|| {
-            panic!("{name} is neither in PATH nor in {}: run `make tools`", unpacked.display())
-        })
-}
 
 /// `--basedir` of a server that is neither the host's own nor behind a wrapper, which names its own.
 fn base_of(tool: &Path) -> Option<PathBuf> {
@@ -363,4 +354,13 @@ impl Pair {
         let state = self.a.state().await;
         eventually("the replica has come this far", || async { self.b.state().await.covers(&state) }).await;
     }
+}
+
+/// How often a server is watched, and how long an answer may take; never changed.
+pub fn timing(
+    interval: Duration,
+    timeout: Duration,
+) -> tokio::sync::watch::Receiver<apd::config::checked::Timing> {
+    let timing = apd::config::checked::Timing { interval, timeout, rise: 1, fall: 2 };
+    tokio::sync::watch::channel(timing).1
 }

@@ -30,7 +30,8 @@ pub fn read_or_make(path: &Path) -> io::Result<SecretString> {
     }
 }
 
-/// Puts `password` into `path`, mode 0600, with the folder's owner; a file that exists stays.
+/// Puts `password` into `path`, with the folder's owner and group, for that group where it is apd's; a file that exists
+/// stays.
 ///
 /// # Errors
 /// The folder cannot be made or written.
@@ -44,10 +45,12 @@ pub fn write_if_missing(path: &Path, password: &SecretString) -> io::Result<()> 
     let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{}", password.expose_secret())?;
     file.sync_all()?;
-    // apd reads it as its own user, to whom the folder belongs where it does not belong to root.
+    // apd reads it as its own user or group, to whom the folder belongs where it does not belong to root.
     let owner = fs::metadata(folder)?;
-    use std::os::unix::fs::MetadataExt as _;
-    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))?;
+    let mode = if owner.uid() == 0 && owner.gid() != 0 { 0o640 } else { 0o600 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 fn make() -> io::Result<SecretString> {

@@ -30,7 +30,7 @@ fn line(entry: &HistoryEntry, output: &Output) -> String {
         }
         kind => format!(" ({kind})"),
     };
-    let head = format!("{}  {:>5}  {code}{about}\n", local(entry), entry.epoch);
+    let head = format!("{}  {:>5}  {code}{about}\n", time(entry), entry.epoch);
     let mut lines = head + &wrapped(&clean(&entry.text), "    ", output.width());
     if let Some(remedy) = fact("remedy") {
         lines.push_str(&wrapped(&format!("-> {}", clean(&remedy)), "    ", output.width()));
@@ -39,7 +39,7 @@ fn line(entry: &HistoryEntry, output: &Output) -> String {
 }
 
 /// The reader's own time zone.
-fn local(entry: &HistoryEntry) -> String {
+pub(in super::super) fn time(entry: &HistoryEntry) -> String {
     jiff::Timestamp::from_millisecond(entry.unix_ms).map_or_else(
         |_out_of_range| entry.at.clone(),
         |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),

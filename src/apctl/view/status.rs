@@ -5,7 +5,7 @@ use super::super::output::{Output, Tone};
 use super::{clean, span, table, text, wrapped};
 use crate::decision::why::{Severity, Why};
 use crate::decision::words::Role;
-use crate::wire::control::{CheckStatus, Status};
+use crate::wire::control::{CheckStatus, ServiceStatus, Status};
 use comfy_table::Table;
 
 /// The whole page.
@@ -30,6 +30,17 @@ pub fn render(status: &Status, output: &Output) -> String {
 
 /// One line: are clients served, by whom, and is somebody behind.
 fn headline(status: &Status, output: &Output) -> String {
+    let tone = match status.warnings.first().map(|why| why.severity) {
+        None | Some(Severity::Info) => Tone::Good,
+        Some(Severity::Warning) => Tone::Warning,
+        Some(Severity::Error) => Tone::Bad,
+    };
+    let line = headline_of(status);
+    wrapped(&line, "", output.width()).lines().map(|line| output.paint(tone, line) + "\n").collect()
+}
+
+/// The same without colour.
+pub(in super::super) fn headline_of(status: &Status) -> String {
     let (node, peer) = (&status.node, &status.peer);
     let worst = status.warnings.first().map(|why| why.severity);
     let serving = if node.role == Role::Active && node.gate_open && node.database.writable {
@@ -53,13 +64,7 @@ fn headline(status: &Status, output: &Output) -> String {
             }
         }
     };
-    let tone = match worst {
-        None | Some(Severity::Info) => Tone::Good,
-        Some(Severity::Warning) => Tone::Warning,
-        Some(Severity::Error) => Tone::Bad,
-    };
-    let line = format!("{}: {serving}, epoch {}: {state}", status.cluster, node.epoch);
-    wrapped(&line, "", output.width()).lines().map(|line| output.paint(tone, line) + "\n").collect()
+    format!("{}: {serving}, epoch {}: {state}", status.cluster, node.epoch)
 }
 
 fn finding(why: &Why, output: &Output) -> String {
@@ -78,12 +83,21 @@ fn finding(why: &Why, output: &Output) -> String {
 }
 
 fn nodes(status: &Status, output: &Output) -> Table {
+    let mut table = table(output);
+    for row in rows(status) {
+        table.add_row(row);
+    }
+    table
+}
+
+/// What is known of both nodes: its name, this node's, the other's.
+pub(in super::super) fn rows(status: &Status) -> Vec<[String; 3]> {
     let (node, peer) = (&status.node, &status.peer);
     let database = &node.database;
     let unheard = || "-".to_owned();
-    let mut rows = table(output);
+    let mut rows = Vec::new();
     let mut row = |name: &str, mine: String, theirs: String| {
-        rows.add_row([name.to_owned(), clean(&mine), clean(&theirs)]);
+        rows.push([name.to_owned(), clean(&mine), clean(&theirs)]);
     };
     row("", format!("{} (this node)", node.name), peer.name.clone());
     row("role", node.role.to_string(), peer.role.map_or_else(unheard, |role| role.to_string()));
@@ -125,6 +139,12 @@ fn nodes(status: &Status, output: &Output) -> Table {
     for check in &node.checks {
         row(&format!("check {}", check.name), check_words(check), unheard());
     }
+    for service in &node.services {
+        row(&format!("service {}", service.name), service_words(service), unheard());
+    }
+    if let Some(takeover) = &node.takeover {
+        row("takeover", takeover.words(), unheard());
+    }
     row("match", unheard(), format!("{:?}", peer.r#match).to_lowercase());
     row("why", node.why.clone(), peer.why.clone());
     rows
@@ -164,6 +184,15 @@ fn check_words(check: &CheckStatus) -> String {
     let detail =
         if check.ok || check.detail.is_empty() { String::new() } else { format!(": {}", check.detail) };
     format!("{verdict}, {age}{counts}{detail}")
+}
+
+fn service_words(service: &ServiceStatus) -> String {
+    let used = match service.restarts_used {
+        0 => String::new(),
+        used => format!(", {used} of {} restarts used", service.restarts),
+    };
+    let fault = service.fault.as_ref().map(|text| format!(", GIVEN UP: {text}")).unwrap_or_default();
+    format!("{}, runs on {}{used}{fault}", service.state, service.runs_on)
 }
 
 /// A GTID list is one line here; `-o json` has it whole.

@@ -1,8 +1,12 @@
 //! `[[check]]`: what is asked, how often, and what a failure means.
 
-use super::{NAME_REMEDY, Scene, is_name};
-use crate::config::checked::{Check, HttpProbe, Node, Probe, Timing};
-use crate::config::typed::{self, CheckKind, Period, RoleWord};
+mod http;
+
+use super::{NAME_REMEDY, Scene, is_name, program, surroundings, url};
+use crate::config::checked::{
+    Check, CommandProbe, Gateway, GatewayProbe, Node, Probe, TcpProbe, Timing, UnitProbe,
+};
+use crate::config::typed::{self, CheckKind, GatewayMethodWord, Period, RoleWord};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -22,10 +26,12 @@ pub struct Checks {
 /// Interval, timeout, rise and fall where nothing is written.
 const fn default_timing(kind: CheckKind) -> Timing {
     let (interval, timeout, rise, fall) = match kind {
-        CheckKind::Http | CheckKind::Tcp | CheckKind::Command | CheckKind::Unit => (1000, 500, 2, 2),
+        CheckKind::Http | CheckKind::Tcp | CheckKind::Unit => (1000, 500, 2, 2),
+        // To start a program takes its time on a busy host, and is no news of the service.
+        CheckKind::Command => (1000, 5000, 2, 2),
         CheckKind::Mariadb => (500, 500, 1, 2),
         CheckKind::Link => (100, 100, 1, 1),
-        CheckKind::Gateway => (1000, 200, 1, 2),
+        CheckKind::Gateway => (1000, 200, 1, 1),
     };
     Timing { interval: Duration::from_millis(interval), timeout: Duration::from_millis(timeout), rise, fall }
 }
@@ -47,6 +53,11 @@ pub fn check(scene: &mut Scene<'_>, nodes: Option<&(Node, Node)>) -> Checks {
         scene.file.check[index].kind = Some(kind);
         let timing = timing(scene, index, kind);
         foreign_keys(scene, &written, kind);
+        // Other gateways than those on which the right to go on alone rests are a check like any other.
+        if kind == CheckKind::Gateway && written.name != kind.word() {
+            checks.probes.extend(added(scene, &written, kind, timing, nodes));
+            continue;
+        }
         if BUILT_IN.contains(&kind) {
             if let Some((_, other)) = seen.iter().find(|(seen, _)| *seen == kind) {
                 let what =
@@ -54,17 +65,14 @@ pub fn check(scene: &mut Scene<'_>, nodes: Option<&(Node, Node)>) -> Checks {
                 scene.refuse(&["check", &written.name, "type"], what, "leave one of them out");
             }
             seen.push((kind, written.name.clone()));
-            built_in(scene, &written, nodes);
+            built_in(scene, &written, kind, nodes);
         }
         match kind {
             CheckKind::Mariadb => checks.mariadb = timing,
             CheckKind::Link => checks.link = timing,
             CheckKind::Gateway => checks.gateway = timing,
-            CheckKind::Http => checks.probes.extend(http_check(scene, &written, timing)),
-            CheckKind::Tcp | CheckKind::Command | CheckKind::Unit => {
-                let what = format!("not yet supported: checks of type \"{}\"", kind.word());
-                let remedy = "use type = \"http\" on a health address of the service";
-                scene.refuse(&["check", &written.name, "type"], what, remedy);
+            CheckKind::Http | CheckKind::Tcp | CheckKind::Command | CheckKind::Unit => {
+                checks.probes.extend(added(scene, &written, kind, timing, nodes));
             }
         }
     }
@@ -101,8 +109,11 @@ fn kind(scene: &mut Scene<'_>, written: &typed::Check) -> Option<CheckKind> {
 }
 
 fn timing(scene: &mut Scene<'_>, index: usize, kind: CheckKind) -> Timing {
-    let default = default_timing(kind);
+    let mut default = default_timing(kind);
     let written = &mut scene.file.check[index];
+    if kind == CheckKind::Gateway && written.name != kind.word() {
+        (default.rise, default.fall) = (2, 2);
+    }
     let name = written.name.clone();
     let interval = *written.interval.get_or_insert(Period(default.interval));
     // A short interval alone should not need a second key: the default timeout follows it down.
@@ -117,25 +128,28 @@ fn timing(scene: &mut Scene<'_>, index: usize, kind: CheckKind) -> Timing {
 
 /// Keys of another kind of check would be ignored, and so are refused.
 fn foreign_keys(scene: &mut Scene<'_>, written: &typed::Check, kind: CheckKind) {
-    use CheckKind::{Command, Http, Link, Tcp, Unit};
-    let given = [
-        ("url", Http, written.url.is_some()),
-        ("method", Http, written.method.is_some()),
-        ("status", Http, written.status.is_some()),
-        ("body_contains", Http, written.body_contains.is_some()),
-        ("json", Http, written.json.is_some()),
-        ("host", Http, written.host.is_some()),
-        ("tls", Http, written.tls.is_some()),
-        ("address", Tcp, written.address.is_some()),
-        ("argv", Command, written.argv.is_some()),
-        ("user", Command, written.user.is_some()),
-        ("unit", Unit, written.unit.is_some()),
-        ("interface", Link, written.interface.is_some()),
+    use CheckKind::{Command, Gateway, Http, Link, Tcp, Unit};
+    let given: [(&str, &[CheckKind], bool); 14] = [
+        ("url", &[Http], written.url.is_some()),
+        ("method", &[Http, Gateway], written.method.is_some()),
+        ("status", &[Http], written.status.is_some()),
+        ("body_contains", &[Http], written.body_contains.is_some()),
+        ("json", &[Http], written.json.is_some()),
+        ("host", &[Http], written.host.is_some()),
+        ("tls", &[Http], written.tls.is_some()),
+        ("address", &[Tcp], written.address.is_some()),
+        ("argv", &[Command], written.argv.is_some()),
+        ("user", &[Command], written.user.is_some()),
+        ("unit", &[Unit], written.unit.is_some()),
+        ("targets", &[Gateway], written.targets.is_some()),
+        ("need", &[Gateway], written.need.is_some()),
+        ("interface", &[Link], written.interface.is_some()),
     ];
-    for (key, owner, _) in given.into_iter().filter(|(_, owner, given)| *given && *owner != kind) {
+    for (key, owners, _) in given.into_iter().filter(|(_, owners, given)| *given && !owners.contains(&kind)) {
+        let owners: Vec<String> = owners.iter().map(|kind| format!("\"{}\"", kind.word())).collect();
         let what = format!(
-            "`{key}` belongs to checks of type \"{}\", and this is \"{}\"",
-            owner.word(),
+            "`{key}` belongs to checks of type {}, and this is \"{}\"",
+            owners.join(" or "),
             kind.word()
         );
         scene.refuse(&["check", &written.name, key], what, "leave it out");
@@ -143,7 +157,7 @@ fn foreign_keys(scene: &mut Scene<'_>, written: &typed::Check, kind: CheckKind) 
 }
 
 /// The checks that exist by default decide alone: no weight, both roles, this node's interface.
-fn built_in(scene: &mut Scene<'_>, written: &typed::Check, nodes: Option<&(Node, Node)>) {
+fn built_in(scene: &mut Scene<'_>, written: &typed::Check, kind: CheckKind, nodes: Option<&(Node, Node)>) {
     let name = written.name.as_str();
     if written.weight != 0 {
         let what = "not yet supported: a weight of this check";
@@ -153,6 +167,17 @@ fn built_in(scene: &mut Scene<'_>, written: &typed::Check, nodes: Option<&(Node,
         let what = "not yet supported: this check for one role only";
         scene.refuse(&["check", name, "roles"], what, "leave it out: it counts in both roles");
     }
+    let own = [("targets", written.targets.is_some()), ("need", written.need.is_some())];
+    for (key, _) in own.into_iter().chain([("method", written.method.is_some())]).filter(|(_, given)| *given)
+    {
+        let remedy = "write it under [gateway], or give this check another name";
+        scene.refuse(
+            &["check", name, key],
+            "the check that exists by default asks what [gateway] says",
+            remedy,
+        );
+    }
+    at_once(scene, written, kind);
     if let (Some(interface), Some((me, _))) = (&written.interface, nodes)
         && *interface != me.interface
     {
@@ -161,26 +186,64 @@ fn built_in(scene: &mut Scene<'_>, written: &typed::Check, nodes: Option<&(Node,
     }
 }
 
+/// What the kernel tells of the link, and an answer on which a lease may hang, counts at once.
+fn at_once(scene: &mut Scene<'_>, written: &typed::Check, kind: CheckKind) {
+    let Timing { interval, timeout, rise, fall } = default_timing(kind);
+    let other = |written: Option<Period>, default| written.is_some_and(|written| written.0 != default);
+    let counted = [("rise", written.rise, rise), ("fall", written.fall, fall)]
+        .map(|(key, written, default)| (key, written.is_some_and(|written| written != default)));
+    let timed =
+        [("interval", other(written.interval, interval)), ("timeout", other(written.timeout, timeout))];
+    let changed: Vec<(&str, bool)> = match kind {
+        CheckKind::Link => timed.into_iter().chain(counted).collect(),
+        CheckKind::Gateway => counted.to_vec(),
+        _ => return,
+    };
+    for (key, _) in changed.into_iter().filter(|(_, changed)| *changed) {
+        let remedy = "leave it out; a check of type = \"gateway\" under another name counts";
+        scene.refuse(
+            &["check", &written.name, key],
+            "this check counts at once, and always as often",
+            remedy,
+        );
+    }
+}
+
 fn on_both(roles: &[RoleWord]) -> bool {
     roles.contains(&RoleWord::Active) && roles.contains(&RoleWord::Standby)
 }
 
-fn http_check(scene: &mut Scene<'_>, written: &typed::Check, timing: Timing) -> Option<Check> {
+/// A check that an operator added.
+fn added(
+    scene: &mut Scene<'_>,
+    written: &typed::Check,
+    kind: CheckKind,
+    timing: Timing,
+    nodes: Option<&(Node, Node)>,
+) -> Option<Check> {
     let name = written.name.as_str();
     let roles = written.roles.clone().unwrap_or_else(|| vec![RoleWord::Active, RoleWord::Standby]);
     if roles.is_empty() {
         let remedy = "write roles = [\"active\", \"standby\"], or leave the check out";
         scene.refuse(&["check", name, "roles"], "an empty list: the check counts nowhere", remedy);
     }
-    if written.tls.is_some() {
-        let remedy = "leave it out, and check over http on this host";
-        scene.refuse(&["check", name, "tls"], "not yet supported", remedy);
-    }
-    let probe = http_probe(scene, written)?;
+    let probe = match kind {
+        CheckKind::Http => http::probe(scene, written).map(Probe::Http),
+        CheckKind::Tcp => tcp(scene, written).map(Probe::Tcp),
+        CheckKind::Command => command(scene, written).map(Probe::Command),
+        CheckKind::Unit => unit(scene, written).map(Probe::Unit),
+        CheckKind::Gateway => gateway(scene, written, nodes).map(Probe::Gateway),
+        CheckKind::Mariadb | CheckKind::Link => None,
+    }?;
     if let Some(entry) = scene.file.check.iter_mut().find(|entry| entry.name == name) {
         entry.roles = Some(roles.clone());
-        entry.method = Some(probe.method.clone());
-        entry.status = Some(probe.status.clone());
+        if let Probe::Http(probe) = &probe {
+            entry.method = Some(probe.method.clone());
+            entry.status = Some(probe.status.clone());
+        }
+        if let Probe::Command(probe) = &probe {
+            entry.user = Some(probe.user.clone());
+        }
     }
     Some(Check {
         name: name.to_owned(),
@@ -188,118 +251,111 @@ fn http_check(scene: &mut Scene<'_>, written: &typed::Check, timing: Timing) -> 
         weight: written.weight,
         on_active: roles.contains(&RoleWord::Active),
         on_standby: roles.contains(&RoleWord::Standby),
-        probe: Probe::Http(probe),
+        probe,
     })
 }
 
-fn http_probe(scene: &mut Scene<'_>, written: &typed::Check) -> Option<HttpProbe> {
-    let name = written.name.as_str();
-    let method = written.method.clone().unwrap_or_else(|| "GET".into());
-    if method.is_empty() || method.len() > 16 || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        let what = format!("{method:?} is no request method");
-        scene.refuse(&["check", name, "method"], what, "write it in capitals, as \"GET\" or \"HEAD\"");
-    }
-    let status = written.status.clone().unwrap_or_else(|| vec![200]);
-    if status.is_empty() {
-        let what = "an empty list: no answer could pass";
-        scene.refuse(&["check", name, "status"], what, "write the statuses that pass, as [200]");
-    }
-    let wants_body = written.body_contains.is_some() || written.json.is_some();
-    if method == "HEAD" && wants_body {
-        let what = "an answer to HEAD has no body to look at";
-        scene.refuse(&["check", name, "method"], what, "write method = \"GET\"");
-    }
-    if written.body_contains.as_deref() == Some("") {
-        let what = "an empty text stands in every body";
-        scene.refuse(&["check", name, "body_contains"], what, "write the text to look for, or leave it out");
-    }
-    let json = written.json.as_ref().and_then(|json| json_match(scene, name, json));
-    let plain = |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !written.host.as_ref().is_none_or(plain) {
-        scene.refuse(
-            &["check", name, "host"],
-            "this cannot be a Host header",
-            "write a name, as \"shop.example\"",
-        );
-    }
-    let Some(text) = &written.url else {
-        let path = ["check", name, "url"];
-        if !scene.is_broken(&path) {
-            scene.refuse(&path, "missing", "write url = \"http://127.0.0.1:8085/health\"");
-        }
+fn tcp(scene: &mut Scene<'_>, written: &typed::Check) -> Option<TcpProbe> {
+    let key = ["check", written.name.as_str(), "address"];
+    let text = required(scene, &key, written.address.as_ref(), "write address = \"127.0.0.1:6379\"")?;
+    let Some((host, port)) = url::host_and_port(text) else {
+        scene.refuse(&key, "host or port cannot be read", "write both, as \"127.0.0.1:6379\"");
         return None;
     };
-    let (host, port, path) = url(scene, name, text)?;
-    let (body_contains, host_header) = (written.body_contains.clone(), written.host.clone());
-    Some(HttpProbe { host, port, path, method, status, body_contains, json, host_header })
+    target(scene, &key, &host);
+    Some(TcpProbe { host, port })
 }
 
-/// JSON pointer and the value that must stand there.
-fn json_match(
+fn command(scene: &mut Scene<'_>, written: &typed::Check) -> Option<CommandProbe> {
+    let name = written.name.as_str();
+    let argv = program::argv(scene, &["check", name, "argv"], written.argv.as_deref().unwrap_or_default());
+    let user = written.user.as_deref().unwrap_or("nobody");
+    let user = program::user(scene, &["check", name, "user"], user);
+    Some(CommandProbe { argv: argv?, user })
+}
+
+fn unit(scene: &mut Scene<'_>, written: &typed::Check) -> Option<UnitProbe> {
+    const REMEDY: &str = "write its whole name, as unit = \"shop-api.service\"";
+    let key = ["check", written.name.as_str(), "unit"];
+    let unit = required(scene, &key, written.unit.as_ref(), REMEDY)?;
+    if !is_unit(unit) {
+        scene.refuse(&key, format!("{unit:?} is no name of a unit"), REMEDY);
+        return None;
+    }
+    Some(UnitProbe { unit: unit.clone() })
+}
+
+/// systemd.unit(5): letters, digits and a few signs, and one of the known endings.
+fn is_unit(text: &str) -> bool {
+    const ENDINGS: [&str; 9] =
+        ["service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer"];
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte);
+    let ending = text.rsplit_once('.').filter(|(name, _)| !name.is_empty());
+    ending.is_some_and(|(_, ending)| ENDINGS.contains(&ending)) && text.len() < 256 && text.bytes().all(fits)
+}
+
+/// Targets of its own, or those of `[gateway]`, which are known later ([`fill_targets`]).
+fn gateway(
     scene: &mut Scene<'_>,
-    name: &str,
-    written: &typed::JsonMatch,
-) -> Option<(String, serde_json::Value)> {
-    let pointer = &written.pointer;
-    if !pointer.is_empty() && !pointer.starts_with('/') {
-        let what = format!("{pointer:?} is no JSON pointer");
-        scene.refuse(&["check", name, "json", "pointer"], what, format!("write \"/{pointer}\""));
+    written: &typed::Check,
+    nodes: Option<&(Node, Node)>,
+) -> Option<GatewayProbe> {
+    let name = written.name.as_str();
+    let method = match written.method.as_deref() {
+        None => scene.file.gateway.method,
+        Some("arp") => GatewayMethodWord::Arp,
+        Some("icmp") => GatewayMethodWord::Icmp,
+        Some(word) => {
+            let what = format!("{word:?} is no way to ask a gateway");
+            scene.refuse(&["check", name, "method"], what, "write \"arp\" or \"icmp\"");
+            return None;
+        }
+    };
+    let key = ["check", name, "targets"];
+    let texts = written.targets.clone().unwrap_or_default();
+    let targets = surroundings::targets(scene, &key, &texts, nodes, method);
+    let need = written.need.unwrap_or(scene.file.gateway.need);
+    if need as usize > targets.len() && targets.len() == texts.len() && !texts.is_empty() {
+        let what = format!("{need} targets must answer, but there are only {}", targets.len());
+        let remedy = format!("write {} or less, or more targets", targets.len());
+        scene.refuse(&["check", name, "need"], what, remedy);
     }
-    if written.equals.is_none() && !scene.is_broken(&["check", name, "json", "equals"]) {
-        let remedy = "write the value that must stand there, as equals = \"ok\"";
-        scene.refuse(&["check", name, "json", "equals"], "missing", remedy);
-    }
-    Some((pointer.clone(), written.equals.clone()?))
+    let (me, _) = nodes?;
+    let gateway = Gateway { targets, need, method: surroundings::method(method) };
+    Some(GatewayProbe { interface: me.interface.clone(), source: me.address, gateway })
 }
 
-/// Host, port, and path with query. What the URL may hold of a password is never repeated.
-fn url(scene: &mut Scene<'_>, name: &str, text: &str) -> Option<(String, u16, String)> {
-    const REMEDY: &str = "write http://HOST:PORT/PATH, as \"http://127.0.0.1:8085/health\"";
-    let key = ["check", name, "url"];
-    let mut refuse = |what: &str, remedy: &str| {
-        scene.refuse(&key, what, remedy);
-        None
-    };
-    let Some((scheme, rest)) = text.split_once("://") else { return refuse("this is no URL", REMEDY) };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => {
-            return refuse(
-                "not yet supported: https",
-                "check over http on this host, as \"http://127.0.0.1:8085/health\"",
-            );
+/// Gateway checks without targets of their own ask those of `[gateway]`.
+pub fn fill_targets(scene: &mut Scene<'_>, checks: &mut [Check], known: &Gateway) {
+    for check in checks {
+        let Probe::Gateway(probe) = &mut check.probe else { continue };
+        let key = ["check", check.name.as_str(), "targets"];
+        if !probe.gateway.targets.is_empty() || scene.is_broken(&key) || scene.is_broken(&["gateway"]) {
+            continue;
         }
-        _ => return refuse("checks of type \"http\" ask over http only", REMEDY),
+        probe.gateway.targets.clone_from(&known.targets);
+        let there = known.targets.len();
+        if there == 0 {
+            let remedy = "write targets = [\"192.168.33.1\"] here or under [gateway]";
+            scene.refuse(&key, "there is nothing to ask", remedy);
+        } else if probe.gateway.need as usize > there {
+            let what = format!("{} targets must answer, but [gateway] has only {there}", probe.gateway.need);
+            let remedy = format!("write {there} or less, or targets of its own");
+            scene.refuse(&["check", &check.name, "need"], what, remedy);
+        }
     }
-    if rest.contains('#') || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return refuse("a URL has no white space, no `#` and no letters beyond ASCII here", REMEDY);
+}
+
+fn required<'w>(
+    scene: &mut Scene<'_>,
+    key: &[&str],
+    written: Option<&'w String>,
+    remedy: &str,
+) -> Option<&'w String> {
+    if written.is_none() && !scene.is_broken(key) {
+        scene.refuse(key, "missing", remedy);
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    if authority.contains('@') {
-        return refuse(
-            "not yet supported: user and password in a URL",
-            "leave them out; a health address should need none",
-        );
-    }
-    if authority.starts_with('[') {
-        return refuse("not yet supported: IPv6", "write an IPv4 address");
-    }
-    let (host, port) = match authority.split_once(':') {
-        Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)),
-        None => (authority, Some(80)),
-    };
-    let named = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    let (Some(port), true) = (port, !host.is_empty() && named(host)) else {
-        return refuse("host or port cannot be read", REMEDY);
-    };
-    let path = match path {
-        path if path.starts_with('/') => path.to_owned(),
-        query => format!("/{query}"),
-    };
-    let host = if host.eq_ignore_ascii_case("localhost") { "127.0.0.1" } else { host };
-    target(scene, &key, host);
-    Some((host.to_owned(), port, path))
+    written
 }
 
 /// A check must ask this node, and must not hang on the resolver.
@@ -317,6 +373,10 @@ fn target(scene: &mut Scene<'_>, key: &[&str], host: &str) {
 
 /// The port of a probe that asks this host.
 pub fn local_port(check: &Check, is_local: impl Fn(Ipv4Addr) -> bool) -> Option<u16> {
-    let Probe::Http(probe) = &check.probe;
-    probe.host.parse().is_ok_and(is_local).then_some(probe.port)
+    let (host, port) = match &check.probe {
+        Probe::Http(probe) => (&probe.host, probe.port),
+        Probe::Tcp(probe) => (&probe.host, probe.port),
+        Probe::Command(_) | Probe::Unit(_) | Probe::Gateway(_) => return None,
+    };
+    host.parse().is_ok_and(is_local).then_some(port)
 }

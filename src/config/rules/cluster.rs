@@ -3,7 +3,8 @@
 use super::nodes::is_unicast;
 use super::{NAME_REMEDY, Scene, is_name};
 use crate::config::checked::{Cluster, Node, VirtualAddress};
-use crate::config::typed::{Period, ProtectionWord, Rejoin};
+use crate::config::typed::{self, Period, ProtectionWord, Rejoin};
+use crate::decision::service::{Boot, MaintenanceServices};
 use crate::decision::words::Protection;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -33,6 +34,14 @@ pub fn check(scene: &mut Scene<'_>, nodes: Option<&(Node, Node)>) -> Cluster {
         failover_hold: scene.period(&["cluster", "failover_hold"], written.failover_hold, Period::ZERO, hour),
         max_failovers_per_hour: written.max_failovers_per_hour,
         rejoin_auto: written.rejoin == Rejoin::Auto,
+        boot: match written.boot {
+            typed::Boot::Standby => Boot::Standby,
+            typed::Boot::Manual => Boot::Manual,
+        },
+        maintenance_services: match written.maintenance_services {
+            typed::MaintenanceServices::Keep => MaintenanceServices::Keep,
+            typed::MaintenanceServices::Stop => MaintenanceServices::Stop,
+        },
     }
 }
 

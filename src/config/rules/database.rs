@@ -1,6 +1,6 @@
 //! `[mariadb]`: how the local server is reached, and what is done when it is in the way.
 
-use super::{Scene, secret};
+use super::{Scene, secret, services};
 use crate::config::checked::{MariaDb, MariaDbEndpoint, Node};
 use crate::config::problem::Origin;
 use crate::config::typed::{self, LongTransactionsThen, OnUndrainedWord, Period};
@@ -60,6 +60,7 @@ pub fn check(scene: &mut Scene<'_>, me: Option<&Node>) -> MariaDb {
             zero,
             hour,
         ),
+        server_unit: services::server_unit(scene),
     }
 }
 

@@ -2,10 +2,7 @@
 //! `durability = "synced"` must not believe to have it. The default, written out, is accepted.
 
 use super::Scene;
-use crate::config::typed::{
-    Alerts, Arbiter, Boot, Durability, Errant, Fencing, HttpTls, MaintenanceServices, MariaDb, Period,
-    ProtectionWord,
-};
+use crate::config::typed::{Arbiter, Durability, Errant, Fencing, Period, ProtectionWord};
 
 const NOT_YET: &str = "not yet supported";
 
@@ -19,7 +16,6 @@ pub fn refuse(scene: &mut Scene<'_>) {
 fn words(scene: &mut Scene<'_>) {
     let cluster = &scene.file.cluster;
     let mariadb = &scene.file.mariadb;
-    let default_unit = MariaDb::default().server_unit;
     let found = [
         (
             matches!(
@@ -45,24 +41,9 @@ fn words(scene: &mut Scene<'_>) {
             "leave it out, or write \"0s\"".into(),
         ),
         (
-            cluster.maintenance_services == MaintenanceServices::Stop,
-            ["cluster", "maintenance_services"],
-            "use \"keep\" and stop the services by hand".into(),
-        ),
-        (
-            cluster.boot == Boot::Manual,
-            ["cluster", "boot"],
-            "use \"standby\"; `apctl mode maintenance` keeps a node out across boots".into(),
-        ),
-        (
             mariadb.errant == Errant::Reclone,
             ["mariadb", "errant"],
             "use \"stop\": the node stays in maintenance until the data is repaired by hand".into(),
-        ),
-        (
-            mariadb.server_unit != default_unit,
-            ["mariadb", "server_unit"],
-            "leave it out: apd does not start or stop the server yet, the system's own unit does".into(),
         ),
     ];
     for (_, path, remedy) in found.into_iter().filter(|(refused, ..)| *refused) {
@@ -83,16 +64,6 @@ fn tables(scene: &mut Scene<'_>) {
             vec!["fencing"],
             "leave this table out and use protection = \"gateway\"",
         ),
-        (
-            file.alerts != Alerts::default(),
-            vec!["alerts"],
-            "leave [alerts.smtp] and [alerts.webhook] out; alert on the metrics instead",
-        ),
-        (
-            file.http.tls != HttpTls::default(),
-            vec!["http", "tls"],
-            "leave it out and listen on 127.0.0.1, behind a proxy that speaks TLS",
-        ),
     ];
     for (_, path, remedy) in found.into_iter().filter(|(refused, ..)| *refused) {
         scene.refuse(&path, NOT_YET, remedy);
@@ -101,19 +72,7 @@ fn tables(scene: &mut Scene<'_>) {
 
 fn lists(scene: &mut Scene<'_>) {
     let file = &scene.file;
-    let found = [
-        (
-            file.service.is_empty(),
-            "service",
-            "leave [[service]] out: the system's own units start the services",
-        ),
-        (
-            file.hook.is_empty(),
-            "hook",
-            "leave [[hook]] out; `state_file` and `transition_log` serve old scripts",
-        ),
-        (file.sync.is_empty(), "sync", "leave [[sync]] out and copy the files by other means"),
-    ];
+    let found = [(file.sync.is_empty(), "sync", "leave [[sync]] out and copy the files by other means")];
     for (_, key, remedy) in found.into_iter().filter(|(empty, ..)| !empty) {
         scene.refuse(&[key], NOT_YET, remedy);
     }

@@ -5,11 +5,17 @@
 mod checks;
 mod cluster;
 mod database;
+mod http;
 mod later;
 mod nodes;
+mod program;
 mod secret;
+mod services;
 mod surroundings;
+mod tell;
 mod timing;
+mod trust;
+mod url;
 
 use super::checked::Config;
 use super::hash;
@@ -41,12 +47,16 @@ pub fn check(scene: &mut Scene<'_>) -> Option<Config> {
     let (vrrp, lease) = timing::check(scene);
     let cluster = cluster::check(scene, nodes.as_ref());
     let mariadb = database::check(scene, me.as_ref());
-    let checks = checks::check(scene, nodes.as_ref());
+    let mut checks = checks::check(scene, nodes.as_ref());
+    let services = services::check(scene);
     let targets_as_written = scene.file.gateway.targets.clone();
     let gateway = surroundings::gateway(scene, nodes.as_ref());
-    let http = surroundings::http(scene);
+    checks::fill_targets(scene, &mut checks.probes, &gateway);
+    let http = http::check(scene, nodes.as_ref());
     let log = surroundings::log(scene);
     let paths = surroundings::paths(scene);
+    let hooks = tell::hooks(scene);
+    let alerts = tell::alerts(scene);
     let lease = surroundings::gate_ports(scene, lease, me.as_ref(), &mariadb, &checks.probes);
     timing::peer_wait(scene, &vrrp, &lease);
     let (me, peer) = nodes?;
@@ -64,7 +74,10 @@ pub fn check(scene: &mut Scene<'_>) -> Option<Config> {
         mariadb_check: checks.mariadb,
         link_check: checks.link,
         gateway_check: checks.gateway,
+        services,
         http,
+        hooks,
+        alerts,
         log,
         hash,
     })

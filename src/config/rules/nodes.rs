@@ -73,6 +73,7 @@ fn node(scene: &mut Scene<'_>, name: &str) -> Option<Node> {
         priority: written.priority,
         mariadb_address,
         peer_port: written.peer_port,
+        public_url: written.public_url,
         labels: written.labels.into_iter().collect(),
     })
 }

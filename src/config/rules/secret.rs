@@ -69,8 +69,8 @@ pub fn length(secret: &SecretString) -> usize {
     secret.expose_secret().len()
 }
 
-/// Where the file is on this host.
-fn place(scene: &mut Scene<'_>, path: &[&str], file: &Path) -> Option<PathBuf> {
+/// Where the file is on this host; `%d/NAME` is a systemd credential of the unit.
+pub fn place(scene: &mut Scene<'_>, path: &[&str], file: &Path) -> Option<PathBuf> {
     let absolute = match file.strip_prefix("%d") {
         Ok(name) => match scene.sources.variable("CREDENTIALS_DIRECTORY") {
             Some(folder) => Path::new(folder).join(name),

@@ -1,9 +1,9 @@
-//! `[gateway]`, `[http]`, `[log]`, `[node]`, and the ports to gate: what lies around the pair.
+//! `[gateway]`, `[log]`, `[node]`, and the ports to gate: what lies around the pair.
 
 use super::nodes::host_address;
-use super::{Scene, checks, secret};
+use super::{Scene, checks};
 use crate::config::checked::{
-    Check, Gateway, GatewayMethod, Http, Lease, Log, LogFormat, MariaDb, MariaDbEndpoint, Node, Paths,
+    Check, Gateway, GatewayMethod, Lease, Log, LogFormat, MariaDb, MariaDbEndpoint, Node, Paths,
 };
 use crate::config::problem::Origin;
 use crate::config::typed::{GatewayMethodWord, LogFormatWord, LogLevel, ProtectionWord};
@@ -14,18 +14,7 @@ use std::path::Path;
 pub fn gateway(scene: &mut Scene<'_>, nodes: Option<&(Node, Node)>) -> Gateway {
     let written = scene.file.gateway.clone();
     let path = ["gateway", "targets"];
-    let mut targets: Vec<Ipv4Addr> = Vec::new();
-    for (index, text) in written.targets.iter().enumerate() {
-        let position = (index + 1).to_string();
-        let path = ["gateway", "targets", position.as_str()];
-        let Some(address) = host_address(scene, &path, text) else { continue };
-        if targets.contains(&address) {
-            scene.refuse(&path, format!("{address} is written twice"), "leave one of them out");
-        }
-        targets.push(address);
-        target(scene, &path, address, nodes);
-        on_link(scene, &path, address, nodes, written.method);
-    }
+    let mut targets = self::targets(scene, &path, &written.targets, nodes, written.method);
     let needed = scene.file.cluster.protection == ProtectionWord::Gateway;
     if written.targets.is_empty() && needed && !scene.is_broken(&["gateway"]) {
         let next_hop = scene.sources.default_route.clone().map(|(next_hop, _)| next_hop);
@@ -51,11 +40,38 @@ pub fn gateway(scene: &mut Scene<'_>, nodes: Option<&(Node, Node)>) -> Gateway {
         let what = format!("{need} targets must answer, but there are only {}", targets.len());
         scene.refuse(&["gateway", "need"], what, format!("write {} or less, or more targets", targets.len()));
     }
-    let method = match written.method {
+    Gateway { targets, need, method: method(written.method) }
+}
+
+/// How targets are asked.
+pub const fn method(written: GatewayMethodWord) -> GatewayMethod {
+    match written {
         GatewayMethodWord::Arp => GatewayMethod::Arp,
         GatewayMethodWord::Icmp => GatewayMethod::Icmp,
-    };
-    Gateway { targets, need, method }
+    }
+}
+
+/// The addresses of a list of targets; each must prove something.
+pub fn targets(
+    scene: &mut Scene<'_>,
+    key: &[&str],
+    written: &[String],
+    nodes: Option<&(Node, Node)>,
+    method: GatewayMethodWord,
+) -> Vec<Ipv4Addr> {
+    let mut targets: Vec<Ipv4Addr> = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let position = (index + 1).to_string();
+        let path = [key, &[position.as_str()]].concat();
+        let Some(address) = host_address(scene, &path, text) else { continue };
+        if targets.contains(&address) {
+            scene.refuse(&path, format!("{address} is written twice"), "leave one of them out");
+        }
+        targets.push(address);
+        target(scene, &path, address, nodes);
+        on_link(scene, &path, address, nodes, method);
+    }
+    targets
 }
 
 /// A target proves that this node reaches others than the pair itself.
@@ -92,33 +108,6 @@ fn on_link(
             format!("{address} is in none of the networks of {}, and ARP ends at the router", interface.name);
         scene.warn(path, what, "write method = \"icmp\", or a target in the same network");
     }
-}
-
-/// `[http]`.
-pub fn http(scene: &mut Scene<'_>) -> Http {
-    let written = scene.file.http.clone();
-    let path = ["http", "listen"];
-    let default = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7410);
-    let listen = match written.listen.parse::<SocketAddrV4>() {
-        Ok(listen) if listen.port() != 0 => listen,
-        _ => {
-            let what = format!("{:?} is no IPv4 address with a port", written.listen);
-            scene.refuse(&path, what, format!("write both, as \"{default}\""));
-            default
-        }
-    };
-    let own = listen.ip().to_string();
-    let is_virtual = |written: &String| written.split(['/', '%']).next() == Some(&*own);
-    if scene.file.cluster.virtual_addresses.iter().any(is_virtual) {
-        let what = format!("{own} is a virtual address: the standby could not answer there");
-        scene.refuse(&path, what, "write the node's own address in conf.d, or \"0.0.0.0:7410\"");
-    }
-    let token = secret::read(scene, &["http", "token_file"], &written.token_file);
-    if token.as_ref().is_some_and(|token| secret::length(token) < 16) {
-        let what = "the token is shorter than 16 characters and can be guessed";
-        scene.warn(&["http", "token_file"], what, "make a longer one, as by `openssl rand -hex 32`");
-    }
-    Http { listen, token }
 }
 
 /// `[log]`.

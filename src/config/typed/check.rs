@@ -4,6 +4,7 @@
 use super::{Period, words};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// `[[check]]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,15 +16,14 @@ pub struct Check {
     /// What is checked. Required, except for the three names above.
     #[serde(rename = "type")]
     pub kind: Option<CheckKind>,
-    /// From start to start. Default: http 1s, mariadb 500ms, link 100ms, gateway 1s.
+    /// From start to start. Default: mariadb 500ms, link 100ms, others 1s.
     pub interval: Option<Period>,
-    /// No answer by then is a failure; at most `interval`. Default: http and mariadb 500ms, link 100ms,
-    /// gateway 200ms.
+    /// No answer by then is a failure. Default: link 100ms, gateway 200ms, command 5s, others 500ms.
     pub timeout: Option<Period>,
-    /// Consecutive passes to become healthy. Default: http 2, mariadb, link and gateway 1.
+    /// Consecutive passes to become healthy. Default: mariadb, link and gateway 1, others 2.
     #[schemars(range(min = 1, max = 100))]
     pub rise: Option<u32>,
-    /// Consecutive failures to become unhealthy. Default: http, mariadb and gateway 2, link 1.
+    /// Consecutive failures to become unhealthy. Default: link and `gateway` 1, others 2.
     #[schemars(range(min = 1, max = 100))]
     pub fall: Option<u32>,
     /// 0: a failure means not fit; otherwise added to the priority while failing.
@@ -31,9 +31,9 @@ pub struct Check {
     pub weight: i16,
     /// Where it counts. Default: both.
     pub roles: Option<Vec<RoleWord>>,
-    /// http: `http://HOST[:PORT][/PATH]`.
+    /// http: `http://HOST[:PORT][/PATH]`, or `https`.
     pub url: Option<String>,
-    /// http: request method. Default GET.
+    /// http: request method, default GET. gateway: `arp` or `icmp`, default that of `[gateway]`.
     pub method: Option<String>,
     /// http: statuses that pass. Default `[200]`.
     #[schemars(inner(range(min = 100, max = 599)))]
@@ -44,16 +44,21 @@ pub struct Check {
     pub json: Option<JsonMatch>,
     /// http: the `Host:` header, where it differs from the URL's.
     pub host: Option<String>,
-    /// http: not yet supported.
-    pub tls: Option<serde_json::Value>,
-    /// tcp: not yet supported.
+    /// http with `https`: whose certificate is believed.
+    pub tls: Option<CheckTls>,
+    /// tcp: `HOST:PORT`.
     pub address: Option<String>,
-    /// command: not yet supported.
+    /// command: program (its whole path) and arguments. No shell reads them.
     pub argv: Option<Vec<String>>,
-    /// command: not yet supported.
+    /// command: who runs it, where apd itself runs as root. Default `nobody`.
     pub user: Option<String>,
-    /// unit: not yet supported.
+    /// unit: the whole name, as `shop-api.service`.
     pub unit: Option<String>,
+    /// gateway, under another name: IPv4 addresses. Default: those of `[gateway]`.
+    pub targets: Option<Vec<String>>,
+    /// gateway, under another name: how many must answer. Default: that of `[gateway]`.
+    #[schemars(range(min = 1, max = 64))]
+    pub need: Option<u32>,
     /// link: the interface. Default: the node's.
     pub interface: Option<String>,
 }
@@ -91,4 +96,20 @@ pub struct JsonMatch {
     pub pointer: String,
     /// The value that must stand there. Required.
     pub equals: Option<serde_json::Value>,
+}
+
+/// `tls = { ... }` of a check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckTls {
+    /// Authorities that may have signed the certificate. Empty: those of the host.
+    pub ca_file: PathBuf,
+    /// Believe only a certificate that they signed for this name.
+    pub verify: bool,
+}
+
+impl Default for CheckTls {
+    fn default() -> Self {
+        Self { ca_file: PathBuf::new(), verify: true }
+    }
 }

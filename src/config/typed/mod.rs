@@ -7,10 +7,14 @@
 mod check;
 mod later;
 mod period;
+mod service;
+mod tell;
 
-pub use check::{Check, CheckKind, JsonMatch, RoleWord};
-pub use later::{Alerts, Arbiter, Fencing, Hook, HookWord, RunsOn, Service, Smtp, Sync, Webhook};
+pub use check::{Check, CheckKind, CheckTls, JsonMatch, RoleWord};
+pub use later::{Arbiter, Fencing, Sync};
 pub use period::{FORMAT as PERIOD_FORMAT, Period};
+pub use service::{RunsOn, Service};
+pub use tell::{Alerts, Hook, HookWord, Smtp, Webhook};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,15 +46,15 @@ pub struct File {
     pub fencing: Fencing,
     /// Health checks. `mariadb`, `link` and `gateway` exist by default and can be tuned by that name.
     pub check: Vec<Check>,
-    /// Not yet supported: units that apd starts and stops.
+    /// Units, containers or commands that apd starts and stops.
     pub service: Vec<Service>,
-    /// Not yet supported: commands that are run on a change of role.
+    /// Programs that are run when the role of this node changes.
     pub hook: Vec<Hook>,
     /// Not yet supported: paths that are copied from the active to the standby.
     pub sync: Vec<Sync>,
     /// Health endpoints, status and metrics over HTTP.
     pub http: Http,
-    /// Not yet supported: alerts.
+    /// Who is told of what somebody should know.
     pub alerts: Alerts,
     /// The log.
     pub log: Log,
@@ -193,6 +197,9 @@ pub struct Node {
     /// TCP port of the peer link.
     #[schemars(range(min = 1, max = 65535))]
     pub peer_port: u16,
+    /// Where clients reach this node's services, for `/redirect` on the other node: `https://db1.example.com/`. Empty:
+    /// `/redirect` of this node itself.
+    pub public_url: String,
     /// Free words, shown in status.
     pub labels: BTreeMap<String, String>,
 }
@@ -205,6 +212,7 @@ impl Default for Node {
             priority: 100,
             mariadb_address: None,
             peer_port: 7411,
+            public_url: String::new(),
             labels: BTreeMap::new(),
         }
     }
@@ -444,7 +452,7 @@ impl Default for Gateway {
 pub struct Http {
     /// IPv4 address and port.
     pub listen: String,
-    /// Not yet supported: TLS.
+    /// TLS 1.2 or 1.3, with client certificates where a CA is written.
     pub tls: HttpTls,
     /// File with the token for changes. Empty: only reads are served over TCP.
     pub token_file: PathBuf,
@@ -467,11 +475,11 @@ impl Default for Http {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpTls {
-    /// Certificate.
+    /// The server's certificate, then those between it and its CA (PEM). Empty: no TLS.
     pub cert_file: PathBuf,
-    /// Its key.
+    /// Its key (PEM).
     pub key_file: PathBuf,
-    /// CA of client certificates.
+    /// CA of the client certificates that may change things without the token (PEM). Empty: none may.
     pub client_ca_file: PathBuf,
 }
 

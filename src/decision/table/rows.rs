@@ -37,11 +37,12 @@ rows! {
     // Before the start
     Stopped      | Start     | OwnLeaseLives                                 | Active       | Resume              | resume ;
     Stopped      | Start     | GateHeld                                      | SteppingDown | StepDown            | shut_found_gate ;
-    Stopped      | Start     | InMaintenance                                 | Out          | Start               | enter_out ;
+    Stopped      | Start     | TakesNoPart                                   | Out          | Start               | enter_out ;
     Stopped      | Start     | Always                                        | Standby      | Start               | enter_standby ;
     Stopped      | Any       | Always                                        | Stay         | none                | nothing ;
 
     // Maintenance
+    Out          | Any       | ToldToStop ServicesHoldEnd                    | Stay         | none                | nothing ;
     Out          | Any       | ToldToStop                                    | Stopped      | StopAsked           | leave ;
     Out          | Any       | MayTakePart                                   | Standby      | ModeSet             | enter_standby ;
     Out          | Any       | Always                                        | GoOn         | none                | keep_out ;
@@ -51,9 +52,11 @@ rows! {
     Standby      | Prepare   | Granted                                       | Receiving    | SwitchoverStarted   | receive ;
     Standby      | FailoverCommand | Granted Contact                         | TakingOver   | TakeoverStarted     | force_takeover ;
     Standby      | FailoverCommand | Granted                                 | Bidding      | BidStarted          | force_bid ;
+    Standby      | Any       | ToldToStop ServicesHoldEnd                    | Stay         | none                | nothing ;
     Standby      | Any       | ToldToStop                                    | Stopped      | StopAsked           | leave ;
-    Standby      | Any       | InMaintenance                                 | Out          | ModeSet             | enter_out ;
+    Standby      | Any       | TakesNoPart                                   | Out          | ModeSet             | enter_out ;
     Standby      | Any       | Always                                        | GoOn         | none                | keep_following ;
+    Standby      | Any       | KeepsRoleFromPeer                             | Stay         | none                | judge_fork ;
     Standby      | Any       | Latched                                       | Stay         | none                | nothing ;
     Standby      | Any       | Pausing                                       | Stay         | none                | nothing ;
     Standby      | Any       | PeerReleased NothingBlocks                    | TakingOver   | TakeoverStarted     | take_over_released ;
@@ -72,11 +75,12 @@ rows! {
     // Bidding: looks and waits; whatever stands against it ends it
     Bidding      | Heartbeat | NewerEpoch                                    | SteppingDown | StepDown            | yield_to_newer_epoch ;
     Bidding      | Any       | PeerHeard                                     | Standby      | BidCalledOff        | call_off_heard_bid ;
-    Bidding      | Any       | InMaintenance                                 | Standby      | BidCalledOff        | call_off_bid_for_mode ;
+    Bidding      | Any       | TakesNoPart                                   | Standby      | BidCalledOff        | call_off_bid_for_mode ;
     Bidding      | Any       | ToldToStop                                    | Standby      | BidCalledOff        | call_off_bid_to_stop ;
     Bidding      | Any       | SomethingBlocks NotForced                     | Standby      | BidCalledOff        | call_off_blocked_bid ;
     Bidding      | Any       | LifeShownLate                                 | Stay         | none                | undo_preparation ;
     Bidding      | Any       | Prepared WaitOver TargetsAnswered             | TakingOver   | TakeoverStarted     | take_over_after_bid ;
+    Bidding      | Any       | Prepared WaitOver                             | Stay         | none                | ask_targets_again ;
     Bidding      | Any       | TimeToPrepare                                 | Stay         | none                | prepare_takeover ;
     Bidding      | Any       | Always                                        | Stay         | none                | nothing ;
 
@@ -97,8 +101,10 @@ rows! {
     TakingOver   | StepEnded | StepFailed                                    | SteppingDown | TakeoverFailed      | fail_by_step ;
     TakingOver   | Any       | LinkUnusable                                  | SteppingDown | TakeoverFailed      | fail_by_link ;
     TakingOver   | Any       | DatabaseUnfit                                 | SteppingDown | TakeoverFailed      | fail_by_database ;
-    TakingOver   | Any       | InMaintenance                                 | SteppingDown | StepDown            | end_for_mode ;
+    TakingOver   | Any       | ServiceNotStarted                             | SteppingDown | TakeoverFailed      | fail_by_service ;
+    TakingOver   | Any       | TakesNoPart                                   | SteppingDown | StepDown            | end_for_mode ;
     TakingOver   | Any       | PeerServesInContact                           | SteppingDown | StepDown            | yield_in_contact ;
+    TakingOver   | Any       | ConsentOver                                   | SteppingDown | StepDown            | end_without_consent ;
     TakingOver   | Any       | TargetsSilent                                 | SteppingDown | StepDown            | end_cut_off ;
     TakingOver   | Any       | LeaseNotGranted                               | SteppingDown | TakeoverFailed      | fail_without_lease ;
     TakingOver   | Any       | Always                                        | GoOn         | none                | begin_steps ;
@@ -121,9 +127,10 @@ rows! {
     Active       | Any       | ToldToStop StopKeeps                          | Stay         | none                | stop_keeping_gate ;
     Active       | Any       | ToldToStop StopHandsOver PeerCanServe NotPausing | HandingOver | SwitchoverStarted  | hand_over_to_stop ;
     Active       | Any       | ToldToStop StopHandsOver PeerNearlyServes     | Stay         | none                | nothing ;
+    Active       | Any       | ToldToStop RoleServicesHold                   | Stay         | none                | rest_role_services ;
     Active       | Any       | ToldToStop                                    | SteppingDown | StepDown            | end_by_stop ;
-    Active       | Any       | InMaintenance PeerCanServe NotPausing         | HandingOver  | SwitchoverStarted   | hand_over_for_mode ;
-    Active       | Any       | InMaintenance                                 | Stay         | MaintenanceLastOne  | say_last_one_for_mode ;
+    Active       | Any       | TakesNoPart PeerCanServe NotPausing           | HandingOver  | SwitchoverStarted   | hand_over_for_mode ;
+    Active       | Any       | TakesNoPart                                   | Stay         | MaintenanceLastOne  | say_last_one_for_mode ;
     Active       | Any       | Unwell PeerCanServe NotPausing NotGuarded     | HandingOver  | SwitchoverStarted   | hand_over_unwell ;
     Active       | Any       | Unwell PeerCannotServe                        | Stay         | LastOneStanding     | say_last_one ;
     Active       | Any       | Unwell                                        | Stay         | none                | nothing ;

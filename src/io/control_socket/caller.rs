@@ -1,4 +1,4 @@
-//! Who asks: by the kernel's word on the control socket, by a token over TCP.
+//! Who asks: by the kernel's word on the control socket, by a certificate or a token over TCP.
 
 use super::listen::{GROUP, group};
 use nix::unistd::{Gid, Group, Uid, User};
@@ -15,10 +15,12 @@ pub enum Caller {
         /// Its group.
         gid: u32,
     },
-    /// Over TCP: anybody, unless a request carries the token.
+    /// Over TCP: anybody, unless there is a client certificate or a request carries the token.
     Tcp {
         /// From where.
         address: SocketAddr,
+        /// SHA-256 of the client's certificate, where one was shown that the configured CA has signed.
+        certificate: Option<String>,
     },
     /// The kernel would not say.
     Unknown,
@@ -32,7 +34,7 @@ pub(super) fn of_socket(stream: &UnixStream) -> Caller {
 }
 
 impl Caller {
-    /// The name for journal and mode file: `operator NAME`, `http ADDRESS`. Looks names up, which can block:
+    /// The name for journal and mode file: `operator NAME`, `http ADDRESS`, with a certificate its digest. Looks names up, which can block:
     /// not for the serving thread itself.
     pub fn actor(&self) -> String {
         match self {
@@ -40,7 +42,10 @@ impl Caller {
                 Ok(Some(user)) => format!("operator {}", user.name),
                 _ => format!("operator uid {uid}"),
             },
-            Caller::Tcp { address } => format!("http {}", address.ip()),
+            Caller::Tcp { address, certificate: None } => format!("http {}", address.ip()),
+            Caller::Tcp { address, certificate: Some(digest) } => {
+                format!("http {} certificate {digest}", address.ip())
+            }
             Caller::Unknown => "operator unknown".to_owned(),
         }
     }

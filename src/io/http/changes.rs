@@ -1,9 +1,9 @@
 //! Commands over HTTP: who may, under which condition, and how the answer looks.
 
+use super::query::Query;
 use super::reply::{Reply, json, problem, problem_of};
-use super::routes::Query;
 use super::{Service, operations};
-use crate::io::control_socket::{Caller, ControlRequest};
+use crate::io::control_socket::{Caller, ControlRequest, Inquiry};
 use crate::wire::control::operation::{RequestBody, command as command_of};
 use crate::wire::control::{Operation, Outcome};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// An answer that ends a request early; boxed because answers are large.
-type Refusal = Box<Reply>;
+pub(super) type Refusal = Box<Reply>;
 
 /// Longest body of a command, bytes.
 const BODY_MAX: usize = 16 * 1024;
@@ -23,13 +23,6 @@ const BODY_MAX: usize = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers that wait for the collecting task.
 const REPLIES: usize = 64;
-
-/// The command behind a path, if it is one.
-pub(super) fn command_name(path: &str) -> Option<&'static str> {
-    ["switchover", "failover", "mode", "rejoin", "clear"]
-        .into_iter()
-        .find(|name| path.strip_prefix('/') == Some(*name))
-}
 
 /// `POST /NAME`: 202 with the operation, or how it ended when `?wait=30s` is given.
 pub(super) async fn command(
@@ -55,14 +48,21 @@ async fn begin(
     let usage = |detail: String| refusal(StatusCode::BAD_REQUEST, "E_USAGE", detail, "");
     let query = Query::of(request.uri().query()).map_err(usage)?;
     let body = body(request).await?;
-    let command = command_of(name, body).map_err(|error| usage(error.to_string()))?;
     let (replies, answers) = mpsc::channel(REPLIES);
     let id = service.operations.next_id();
-    let request = ControlRequest { command, actor: actor.clone(), operation: id.clone(), replies };
-    service.commands.try_send(request).map_err(|_full_or_gone| {
+    let taken = if name == "reload" {
+        let inquiry = Inquiry::Reload { actor: actor.clone(), replies };
+        service.inquiries.try_send(inquiry).is_ok()
+    } else {
+        let command = command_of(name, body).map_err(|error| usage(error.to_string()))?;
+        let request = ControlRequest { command, actor: actor.clone(), operation: id.clone(), replies };
+        service.commands.try_send(request).is_ok()
+    };
+    if !taken {
         let detail = "the control loop takes no commands now; nothing was changed";
-        refusal(StatusCode::SERVICE_UNAVAILABLE, "E_BUSY", detail, "apctl status shows how it is; try again")
-    })?;
+        let remedy = "apctl status shows how it is; try again";
+        return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "E_BUSY", detail, remedy));
+    }
     let mut operation = service.operations.begin(id, name, &actor, answers);
     let Some(wait) = query.wait else {
         return Ok(accepted(&operation.borrow().clone()));
@@ -73,9 +73,15 @@ async fn begin(
 }
 
 /// Who asks, or why not.
-async fn authorised(service: &Service, caller: &Caller, headers: &HeaderMap) -> Result<String, Refusal> {
-    if matches!(caller, Caller::Tcp { .. }) {
-        token(service, headers)?;
+pub(super) async fn authorised(
+    service: &Service,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<String, Refusal> {
+    if let Caller::Tcp { certificate, .. } = caller {
+        if certificate.is_none() {
+            token(service, headers)?;
+        }
         return Ok(caller.actor());
     }
     let asked = caller.clone();
@@ -89,8 +95,9 @@ async fn authorised(service: &Service, caller: &Caller, headers: &HeaderMap) -> 
 
 fn token(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(token) = &service.token else {
-        let detail = "this port only reads: no http.token_file is configured";
-        let remedy = "use apctl on the node, or configure http.token_file";
+        let detail =
+            "changes over TCP need a client certificate or a token, and no http.token_file is configured";
+        let remedy = "use apctl on the node, or configure http.token_file or http.tls.client_ca_file";
         return Err(refusal(StatusCode::FORBIDDEN, "E_NOT_PERMITTED", detail, remedy));
     };
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
@@ -121,7 +128,7 @@ fn unchanged(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
     Err(refusal(StatusCode::PRECONDITION_FAILED, "E_EPOCH_CHANGED", detail, "look at the status again"))
 }
 
-async fn body(request: Request<Incoming>) -> Result<RequestBody, Refusal> {
+pub(super) async fn body(request: Request<Incoming>) -> Result<RequestBody, Refusal> {
     let collect = Limited::new(request.into_body(), BODY_MAX).collect();
     let bytes: Bytes = match tokio::time::timeout(BODY_TIMEOUT, collect).await {
         Ok(Ok(collected)) => collected.to_bytes(),

@@ -2,8 +2,8 @@
 //! waits, by one whose connection broke, and by a colleague.
 
 use super::Service;
+use super::query::Query;
 use super::reply::{Reply, json, problem};
-use super::routes::Query;
 use crate::decision::action::Answer;
 use crate::io::clock;
 use crate::wire::control::{Operation, Outcome};
@@ -112,11 +112,13 @@ pub(super) async fn news(
     operation.borrow().clone()
 }
 
-/// `GET /operations` and `GET /operations/ID?wait=10s&seen=3`.
-pub(super) async fn read(service: &Service, path: &str, query: &Query) -> Reply {
-    let Some(id) = path.strip_prefix("/operations/") else {
-        return json(StatusCode::OK, &service.operations.all());
-    };
+/// `GET /operations`.
+pub(super) fn list(service: &Service) -> Reply {
+    json(StatusCode::OK, &service.operations.all())
+}
+
+/// `GET /operations/ID?wait=10s&seen=3`.
+pub(super) async fn read(service: &Service, id: &str, query: &Query) -> Reply {
     match service.operations.find(id) {
         None => {
             let detail =

@@ -1,17 +1,27 @@
 //! Answers: JSON, text, and problems.
 
+use super::events::EventBody;
 use crate::wire::control::Problem;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-/// An answer, complete in memory.
-pub(super) type Reply = Response<Full<Bytes>>;
+/// An answer: complete in memory, or events as they come.
+pub(super) type Reply = Response<Either<Full<Bytes>, EventBody>>;
 
 pub(super) fn body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    with_type(status, content_type, Either::Left(Full::new(body.into())))
+}
+
+/// Events as they come.
+pub(super) fn stream(content_type: &'static str, events: EventBody) -> Reply {
+    with_type(StatusCode::OK, content_type, Either::Right(events))
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: Either<Full<Bytes>, EventBody>) -> Reply {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -1,191 +1,223 @@
-//! Which path answers what.
+//! Which path answers what. The one table [`ROUTES`] finds, refuses and describes them (`/openapi.json`).
 
-use super::reply::{Reply, body, json, method_not_allowed, problem};
-use super::{Service, changes, operations};
+use super::query::Query;
+use super::reply::{Reply, json, method_not_allowed, problem};
+use super::{Service, changes, events, inquiries, openapi, operations, reads};
 use crate::io::control_socket::Caller;
-use crate::io::journal::HistoryQuery;
-use crate::io::metrics;
-use crate::wire::control::{EntryKind, Verdict, health};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ETAG, HeaderValue};
+use hyper::header::{ACCEPT, HeaderMap};
 use hyper::{Method, Request, StatusCode};
-use std::time::Duration;
+use std::sync::Arc;
+
+/// One path.
+pub(super) struct Route {
+    /// As in OpenAPI: `/operations/{id}`.
+    pub(super) path: &'static str,
+    /// What it does.
+    pub(super) target: Target,
+    /// One line for the description.
+    pub(super) summary: &'static str,
+    /// What may stand behind the question mark.
+    pub(super) query: &'static [&'static str],
+}
+
+/// What a path does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A health endpoint: 200 or 503.
+    Verdict(Question),
+    /// Where to go: 200, 307 or 503.
+    Redirect,
+    Status,
+    Cluster,
+    Explain,
+    History,
+    Timeline,
+    Operations,
+    Operation,
+    Events,
+    Metrics,
+    OpenApi,
+    /// A change, by its name.
+    Change(&'static str),
+}
+
+/// What a health endpoint asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Primary,
+    Replica,
+    ReadOnly,
+    Health,
+    Liveness,
+    Readiness,
+}
+
+const fn route(
+    path: &'static str,
+    target: Target,
+    summary: &'static str,
+    query: &'static [&'static str],
+) -> Route {
+    Route { path, target, summary, query }
+}
+
+const PRIMARY: &str = "Clients can write through the virtual address now";
+const REPLICA: &str = "This node follows the active, no further behind than `lag` where one is given";
+
+/// Every path.
+pub(super) const ROUTES: &[Route] = &[
+    route("/primary", Target::Verdict(Question::Primary), PRIMARY, &[]),
+    route("/active", Target::Verdict(Question::Primary), PRIMARY, &[]),
+    route("/read-write", Target::Verdict(Question::Primary), PRIMARY, &[]),
+    route("/replica", Target::Verdict(Question::Replica), REPLICA, &["lag"]),
+    route("/standby", Target::Verdict(Question::Replica), REPLICA, &["lag"]),
+    route(
+        "/read-only",
+        Target::Verdict(Question::ReadOnly),
+        "Reads can be served, from the active or from a running replica",
+        &["lag"],
+    ),
+    route(
+        "/health",
+        Target::Verdict(Question::Health),
+        "This node does all that its role asks for, and its checks pass",
+        &[],
+    ),
+    route(
+        "/liveness",
+        Target::Verdict(Question::Liveness),
+        "The control loop turns; a supervisor may restart the daemon when it does not",
+        &[],
+    ),
+    route(
+        "/readiness",
+        Target::Verdict(Question::Readiness),
+        "This node has a role and its database answers",
+        &[],
+    ),
+    route(
+        "/redirect",
+        Target::Redirect,
+        "200: stay, this node serves. 307: this node does not and the other one does. 503: nobody is known to serve",
+        &[],
+    ),
+    route("/status", Target::Status, "The state of the pair; the ETag is the epoch", &[]),
+    route("/cluster", Target::Cluster, "Both nodes in short, as this one sees them", &[]),
+    route("/explain", Target::Explain, "Why this node is what it is, and what would change it", &[]),
+    route(
+        "/history",
+        Target::History,
+        "The journal, the newest entries, oldest first",
+        &["epoch", "kinds", "limit"],
+    ),
+    route(
+        "/timeline",
+        Target::Timeline,
+        "One takeover step by step, the newest if no epoch is given",
+        &["epoch"],
+    ),
+    route("/operations", Target::Operations, "The operations of this run of the daemon", &[]),
+    route(
+        "/operations/{id}",
+        Target::Operation,
+        "One operation, after its next news or its end",
+        &["wait", "seen"],
+    ),
+    route(
+        "/events",
+        Target::Events,
+        "Server-sent events: `state` whenever the pair changes, and journal entries as they are written",
+        &["kinds", "after"],
+    ),
+    route("/metrics", Target::Metrics, "Prometheus text, or OpenMetrics where it is accepted", &[]),
+    route("/openapi.json", Target::OpenApi, "This description", &[]),
+    route(
+        "/switchover",
+        Target::Change("switchover"),
+        "Swap the roles in a planned way, losing nothing",
+        &["wait"],
+    ),
+    route(
+        "/failover",
+        Target::Change("failover"),
+        "Take over here now; the body must say `force`",
+        &["wait"],
+    ),
+    route("/mode", Target::Change("mode"), "Change the mode of this node", &["wait"]),
+    route(
+        "/rejoin",
+        Target::Change("rejoin"),
+        "Prove the data of this node and let it follow again",
+        &["wait"],
+    ),
+    route("/clear", Target::Change("clear"), "Clear a latched fault or the guarded state", &["wait"]),
+    route("/start", Target::Change("start"), "Bring this node's services and its part up", &["wait"]),
+    route("/stop", Target::Change("stop"), "Hand over, and bring both down until /start", &["wait"]),
+    route(
+        "/reload",
+        Target::Change("reload"),
+        "Read the configuration again: all of it or, if anything is wrong, nothing",
+        &["wait"],
+    ),
+];
+
+/// The route of a path, and what stands at the place of `{id}`.
+fn find(path: &str) -> Option<(&'static Route, &str)> {
+    ROUTES.iter().find_map(|route| match route.path.strip_suffix("{id}") {
+        Some(start) => path.strip_prefix(start).filter(|id| !id.is_empty()).map(|id| (route, id)),
+        None => (route.path == path).then_some((route, "")),
+    })
+}
 
 /// Answers one request.
-pub(super) async fn answer(service: &Service, caller: &Caller, request: Request<Incoming>) -> Reply {
+pub(super) async fn answer(service: &Arc<Service>, caller: &Caller, request: Request<Incoming>) -> Reply {
     let path = request.uri().path().trim_end_matches('/').to_owned();
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if let Some(command) = changes::command_name(&path) {
+    if inquiries::is_one(&path) {
+        return inquiries::answer(service, caller, &path, request).await;
+    }
+    let Some((route, id)) = find(&path) else { return not_found(&path) };
+    if let Target::Change(name) = route.target {
         if *request.method() != Method::POST {
             return method_not_allowed("POST");
         }
-        return changes::command(service, caller, command, request).await;
+        return changes::command(service, caller, name, request).await;
     }
-    let known = is_read(&path) || path.starts_with("/operations/");
-    match (known, reads) {
-        (false, _) => not_found(&path),
-        (true, false) => method_not_allowed("GET, HEAD"),
-        (true, true) => match Query::of(request.uri().query()) {
-            Err(unknown) => problem(StatusCode::BAD_REQUEST, "E_USAGE", unknown, ""),
-            Ok(query) => {
-                let open_metrics = request
-                    .headers()
-                    .get(ACCEPT)
-                    .and_then(|accept| accept.to_str().ok())
-                    .is_some_and(|accept| accept.contains("application/openmetrics-text"));
-                read(service, &path, &query, open_metrics).await
-            }
-        },
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return method_not_allowed("GET, HEAD");
     }
-}
-
-fn is_read(path: &str) -> bool {
-    const READS: [&str; 15] = [
-        "/primary",
-        "/active",
-        "/read-write",
-        "/replica",
-        "/standby",
-        "/read-only",
-        "/health",
-        "/liveness",
-        "/readiness",
-        "/status",
-        "/explain",
-        "/history",
-        "/timeline",
-        "/metrics",
-        "/operations",
-    ];
-    READS.contains(&path)
+    match Query::of(request.uri().query()) {
+        Err(wrong) => problem(StatusCode::BAD_REQUEST, "E_USAGE", wrong, ""),
+        Ok(query) if route.target == Target::Events => {
+            events::answer(service, &query, request.method(), request.headers()).await
+        }
+        Ok(query) => read(service, route.target, id, &query, request.headers()).await,
+    }
 }
 
 fn not_found(path: &str) -> Reply {
-    let remedy = "paths: /primary /replica /read-only /health /liveness /readiness /status /explain /history \
-                  /timeline /operations /metrics; POST /switchover /failover /mode /rejoin /clear";
+    let path = if path.is_empty() { "/" } else { path };
+    let remedy = "GET /openapi.json names every path";
     problem(StatusCode::NOT_FOUND, "E_NOT_FOUND", format!("there is no {path} here"), remedy)
 }
 
-async fn read(service: &Service, path: &str, query: &Query, open_metrics: bool) -> Reply {
-    match path {
-        "/primary" | "/active" | "/read-write" => judged(&health::primary(&service.status())),
-        "/replica" | "/standby" => judged(&health::replica(&service.status(), query.lag)),
-        "/read-only" => judged(&health::read_only(&service.status(), query.lag)),
-        "/health" => judged(&health::healthy(&service.status())),
-        "/liveness" => judged(&health::alive(&service.status())),
-        "/readiness" => judged(&health::ready(&service.status())),
-        "/status" => status(service),
-        "/explain" => {
-            let (snapshot, now) = service.snapshot();
-            json(StatusCode::OK, &snapshot.explain_at(now))
+async fn read(service: &Service, target: Target, id: &str, query: &Query, headers: &HeaderMap) -> Reply {
+    match target {
+        Target::Verdict(question) => reads::verdict(service, question, query),
+        Target::Redirect => reads::redirect(service),
+        Target::Status => reads::status(service),
+        Target::Cluster => reads::cluster(service),
+        Target::Explain => reads::explain(service),
+        Target::History => reads::history(service, query).await,
+        Target::Timeline => reads::timeline(service, query.epoch).await,
+        Target::Operations => operations::list(service),
+        Target::Operation => operations::read(service, id, query).await,
+        Target::Metrics => {
+            let accepted = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+            let open_metrics = accepted.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+            reads::metrics(service, open_metrics)
         }
-        "/metrics" => {
-            let (snapshot, now) = service.snapshot();
-            let (content_type, text) = metrics::render(
-                &service.status(),
-                &snapshot.counters,
-                &service.journal.health(),
-                now.since(snapshot.taken),
-                open_metrics,
-            );
-            body(StatusCode::OK, content_type, text)
-        }
-        "/history" => history(service, query).await,
-        "/timeline" => timeline(service, query.epoch).await,
-        _ => operations::read(service, path, query).await,
+        Target::OpenApi => json(StatusCode::OK, &openapi::description()),
+        Target::Events | Target::Change(_) => not_found(id),
     }
-}
-
-fn judged(verdict: &Verdict) -> Reply {
-    let status = if verdict.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    json(status, verdict)
-}
-
-fn status(service: &Service) -> Reply {
-    let status = service.status();
-    let mut reply = json(StatusCode::OK, &status);
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", status.node.epoch)) {
-        reply.headers_mut().insert(ETAG, tag);
-    }
-    reply
-}
-
-/// Longest wait for the journal's disk.
-const JOURNAL_WAIT: Duration = Duration::from_secs(5);
-
-async fn history(service: &Service, query: &Query) -> Reply {
-    let default = HistoryQuery::default();
-    let wanted = HistoryQuery {
-        epoch: query.epoch,
-        kinds: query.kinds.clone().unwrap_or(default.kinds),
-        limit: query.limit.unwrap_or(default.limit),
-    };
-    match tokio::time::timeout(JOURNAL_WAIT, service.journal.history(&wanted)).await {
-        Ok(history) => json(StatusCode::OK, &history),
-        Err(_elapsed) => disk_does_not_answer(),
-    }
-}
-
-async fn timeline(service: &Service, epoch: Option<u64>) -> Reply {
-    match tokio::time::timeout(JOURNAL_WAIT, service.journal.timeline(epoch)).await {
-        Err(_elapsed) => disk_does_not_answer(),
-        Ok(Err(error)) => problem(StatusCode::SERVICE_UNAVAILABLE, "E_JOURNAL", error.to_string(), ""),
-        Ok(Ok(Some(timeline))) => json(StatusCode::OK, &timeline),
-        Ok(Ok(None)) => {
-            let what =
-                epoch.map_or("no takeover".to_owned(), |epoch| format!("no takeover of epoch {epoch}"));
-            let detail = format!("the journal of this node holds {what}");
-            problem(StatusCode::NOT_FOUND, "E_NO_TIMELINE", detail, "apctl history shows what it holds")
-        }
-    }
-}
-
-fn disk_does_not_answer() -> Reply {
-    let detail = "the journal's disk does not answer";
-    problem(StatusCode::SERVICE_UNAVAILABLE, "E_JOURNAL", detail, "look at the disk under node.state_dir")
-}
-
-/// What may stand behind the question mark.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Query {
-    pub(super) lag: Option<Duration>,
-    pub(super) epoch: Option<u64>,
-    pub(super) limit: Option<u32>,
-    pub(super) kinds: Option<Vec<EntryKind>>,
-    pub(super) wait: Option<Duration>,
-    pub(super) seen: usize,
-}
-
-impl Query {
-    /// Unknown names are ignored (load balancers add their own); values that cannot be read are not.
-    pub(super) fn of(query: Option<&str>) -> Result<Self, String> {
-        let mut read = Self::default();
-        for pair in query.unwrap_or_default().split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let bad = |wanted: &str| format!("{name}={value}: expected {wanted}");
-            match name {
-                "lag" => read.lag = Some(duration(value).ok_or_else(|| bad("a duration such as 2s"))?),
-                "wait" => read.wait = Some(duration(value).ok_or_else(|| bad("a duration such as 30s"))?),
-                "epoch" => read.epoch = Some(value.parse().map_err(|_| bad("a number"))?),
-                "limit" => read.limit = Some(value.parse().map_err(|_| bad("a number"))?),
-                "seen" => read.seen = value.parse().map_err(|_| bad("a number"))?,
-                "kinds" if value == "all" => read.kinds = Some(Vec::new()),
-                "kinds" => {
-                    let kinds: Result<Vec<EntryKind>, _> = value.split(',').map(str::parse).collect();
-                    read.kinds = Some(kinds.map_err(|error| error.to_string())?);
-                }
-                _ => {}
-            }
-        }
-        Ok(read)
-    }
-}
-
-/// `300ms`, `2s`, `1m`, or plain seconds. At most a day.
-fn duration(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return (seconds <= 86_400).then(|| Duration::from_secs(seconds));
-    }
-    let span: jiff::SignedDuration = text.parse().ok()?;
-    Duration::try_from(span).ok().filter(|duration| *duration <= Duration::from_secs(86_400))
 }

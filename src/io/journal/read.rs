@@ -61,6 +61,44 @@ impl JournalHandle {
         History { schema_version: SCHEMA_VERSION, entries, problem }
     }
 
+    /// At most `limit` entries that were written after `id`, oldest first; only of `kinds`, if any are named.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn after(
+        &self,
+        id: i64,
+        kinds: &[EntryKind],
+        limit: u32,
+    ) -> Result<Vec<HistoryEntry>, JournalError> {
+        let mut connection = self.connect().await?;
+        let kinds: String = kinds.iter().map(|kind| format!(",{kind},")).collect();
+        let rows = sqlx::query(
+            "SELECT * FROM entry WHERE id > ?1 AND (?2 = '' OR instr(?2, ',' || kind || ',') > 0) \
+             ORDER BY id LIMIT ?3",
+        )
+        .bind(id)
+        .bind(kinds)
+        .bind(limit)
+        .fetch_all(&mut connection)
+        .await
+        .map_err(|source| self.failed(source))?;
+        connection.close().await.ok();
+        Ok(rows.iter().map(entry).collect())
+    }
+
+    /// The id of the newest entry in the file; 0 if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn newest(&self) -> Result<i64, JournalError> {
+        let mut connection = self.connect().await?;
+        let newest =
+            sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM entry").fetch_one(&mut connection).await;
+        connection.close().await.ok();
+        newest.map_err(|source| self.failed(source))
+    }
+
     /// The story of `epoch`, or the newest story; `None` if the journal tells none.
     ///
     /// # Errors

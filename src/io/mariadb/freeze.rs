@@ -77,7 +77,7 @@ impl Database {
 
     /// Ends whatever stage the control connection holds; a connection that cannot say so is thrown away,
     /// and the stage ends with it.
-    async fn end_stage(&self, until: Instant) -> Result<(), Failure> {
+    pub(super) async fn end_stage(&self, until: Instant) -> Result<(), Failure> {
         match self.control.ask(statement!("thaw"), until).await {
             // An error of the server says that no stage is held (4146).
             Err(Failure::Server { .. }) | Ok(_) => Ok(()),

@@ -19,6 +19,7 @@ mod probe;
 mod replica;
 pub mod session;
 mod settings;
+mod settings_look;
 pub mod statement;
 mod tail;
 mod watch;

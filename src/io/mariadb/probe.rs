@@ -5,7 +5,7 @@ use super::files::Disks;
 use super::heartbeat::Pulse;
 use super::ledger::newest_epoch;
 use super::replica::{Replica, read_replica};
-use super::session::{Answer, Failure, Fields};
+use super::session::{Failure, Fields};
 use super::statement::{Statement, statement};
 use super::writes::read_only_value;
 use super::{Database, Positions};
@@ -130,7 +130,7 @@ impl Database {
         let age = statement!("heartbeat_age", schema = self.schema(), node = self.settings.node.0);
         let parts = [statement!("binlog_end"), statement!("probe"), statement!("replica_status"), age];
         match self.probe.ask_all(Statement::joined("look", &parts), until).await {
-            Ok(answer) => Sight::read(&answer),
+            Ok(answer) => Sight::read([0, 1, 2, 3].map(|index| answer.rows_of(index))),
             Err(Failure::Server { .. }) => self.see_apart(parts, until).await,
             Err(failure) => Err(failure),
         }
@@ -144,10 +144,9 @@ impl Database {
             outcome => outcome,
         };
         let end = optional(end).await?;
-        let rows = self.probe.ask(probe, until).await?;
-        let replica = read_replica(&self.probe.ask(replica, until).await?)?;
-        let lag = optional(age).await?.first().and_then(|row| row.number("age")).map(Duration::from_micros);
-        Ok(Sight { end: end.first().cloned(), row: rows.first().cloned().unwrap_or_default(), replica, lag })
+        let row = self.probe.ask(probe, until).await?;
+        let replica = self.probe.ask(replica, until).await?;
+        Sight::read([&end, &row, &replica, &optional(age).await?])
     }
 
     /// Remembers where the binary log ended at the last looks.
@@ -257,8 +256,7 @@ impl Database {
         until: Instant,
     ) -> Result<(), Failure> {
         looks.privileged = Privileged { looked: Some(Instant::now()), ..Privileged::default() };
-        let bypass = if before_10_11(version) { READ_ONLY_ADMIN | SUPER } else { READ_ONLY_ADMIN };
-        match self.probe.ask(statement!("privileged_accounts", bypass = bypass), until).await {
+        match self.probe.ask(statement!("privileged_accounts", bypass = bypass(version)), until).await {
             Ok(accounts) => {
                 let bypasses = |client: &Client<'_>| {
                     let mut matching = accounts.iter().filter(|account| account.text("user") == client.user);
@@ -282,13 +280,13 @@ impl Database {
 }
 
 impl Sight {
-    fn read(answer: &Answer) -> Result<Sight, Failure> {
-        let age = answer.rows_of(3).first().and_then(|row| row.number("age"));
+    /// From the rows of each of its four statements.
+    fn read([end, row, replica, age]: [&[Fields]; 4]) -> Result<Sight, Failure> {
         Ok(Sight {
-            end: answer.rows_of(0).first().cloned(),
-            row: answer.rows_of(1).first().cloned().unwrap_or_default(),
-            replica: read_replica(answer.rows_of(2))?,
-            lag: age.map(Duration::from_micros),
+            end: end.first().cloned(),
+            row: row.first().cloned().unwrap_or_default(),
+            replica: read_replica(replica)?,
+            lag: age.first().and_then(|row| row.number("age")).map(Duration::from_micros),
         })
     }
 }
@@ -327,6 +325,11 @@ fn is_maintenance(state: &str) -> bool {
     ["backup lock", "global read lock", "metadata lock", "commit lock"]
         .iter()
         .any(|known| state.contains(known))
+}
+
+/// The bits of an account's access that `read_only` does not stop, in this version.
+pub(super) fn bypass(version: &str) -> u64 {
+    if before_10_11(version) { READ_ONLY_ADMIN | SUPER } else { READ_ONLY_ADMIN }
 }
 
 fn before_10_11(version: &str) -> bool {

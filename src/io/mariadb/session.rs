@@ -178,6 +178,9 @@ impl Session {
             Ok(Err(error)) => return Err(Failure::from_client("connect", &error)),
             Err(_) => return Err(Failure::TimedOut("connect")),
         };
+        if let Some(refusal) = refused(conn.server_version()) {
+            return Err(Failure::Other(refusal));
+        }
         let id = conn.id();
         let mut session = Session { conn: Some(conn), id };
         session.rows(&statement!("session"), until).await?;
@@ -247,6 +250,16 @@ impl Session {
     }
 }
 
+/// Why a server of this version cannot be served. Its greeting tells: MariaDB counts from 10, MySQL below.
+fn refused((major, minor, patch): (u16, u16, u16)) -> Option<String> {
+    (1..10).contains(&major).then(|| {
+        format!(
+            "the server is MySQL {major}.{minor}.{patch}, and apd needs MariaDB 10.5 or newer: MySQL knows no MariaDB \
+             GTID; load a dump of its data into a MariaDB server, and name that one under [mariadb]"
+        )
+    })
+}
+
 async fn exchange(conn: &mut Conn, text: String) -> Result<Answer, mysql_async::Error> {
     let mut result = conn.query_iter(text).await?;
     // Our own SET, which has no rows.
@@ -271,6 +284,17 @@ fn bound(left: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mysql_is_known_by_its_version() {
+        for mysql in [(5, 7, 21), (8, 0, 36), (9, 1, 0)] {
+            assert!(refused(mysql).is_some(), "{mysql:?}");
+        }
+        // The greeting of an unknown server is no proof.
+        for other in [(10, 2, 14), (10, 11, 19), (11, 4, 2), (12, 0, 1), (0, 0, 0)] {
+            assert_eq!(refused(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn the_server_gives_up_before_the_client() {

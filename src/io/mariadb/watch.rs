@@ -5,19 +5,18 @@ use super::heartbeat::Pulse;
 use super::probe::Looks;
 use super::session::{Failure, Session};
 use super::statement::statement;
-use crate::config::checked::MariaDbEndpoint;
+use crate::config::checked::{MariaDbEndpoint, Timing};
 use crate::decision::event::DatabaseReport;
 use crate::decision::words::Epoch;
+use crate::io::check::Pace;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Between looks while failures are being counted: a server that is away is known as soon as the checks allow.
-const RECOUNT: Duration = Duration::from_millis(100);
 /// Between looks after the parked connection has ended. A dying server closes its sockets one after the other: for a
 /// moment somebody still seems to listen.
 const DYING: Duration = Duration::from_millis(10);
@@ -37,13 +36,13 @@ enum Parked {
 }
 
 impl Database {
-    /// Watches until `reports` is closed: one report for each `interval` (sooner while the server does not answer),
-    /// one as soon as the server has died, one as soon as it is back. A server that does not answer within `limit` is
-    /// unreachable, not dead. While `heartbeat` names an activity, its rows are written every `heartbeat_every`.
+    /// Watches until `reports` is closed: one report for each interval (sooner while failures are counted), one as soon
+    /// as the server has died, one as soon as it is back. A server that does not answer within the timeout is
+    /// unreachable, not dead. `timing` can change on the way. While `heartbeat` names an activity, its rows are written
+    /// every `heartbeat_every`.
     pub async fn watch(
         self: Arc<Self>,
-        every: Duration,
-        limit: Duration,
+        mut timing: watch::Receiver<Timing>,
         reports: mpsc::Sender<DatabaseReport>,
         heartbeat: watch::Receiver<Option<Epoch>>,
         heartbeat_every: Duration,
@@ -57,25 +56,31 @@ impl Database {
         let parking = self.clone();
         beside.spawn(async move { parking.park(&news).await });
         let mut looks = Looks::default();
-        let mut ticks = interval(every.max(Duration::from_millis(1)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut again: Option<Instant> = None;
-        let mut dying_until = Instant::now();
+        let mut pace = Pace::new(*timing.borrow_and_update());
+        let mut due = Instant::now();
+        let mut dying_until = due;
         loop {
             let ended = tokio::select! {
                 biased;
                 news = parked.recv() => matches!(news, Some(Parked::Ended)),
-                _ = ticks.tick() => false,
-                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => false,
+                () = sleep_until(due) => false,
+                Ok(()) = timing.changed() => {
+                    pace = Pace::new(*timing.borrow_and_update());
+                    false
+                }
                 () = reports.closed() => return,
             };
+            let start = Instant::now();
+            let limit = timing.borrow().timeout;
             let report = self.report(&mut looks, &pulse, limit, ended).await;
             let now = Instant::now();
             if ended {
                 dying_until = now + DYING_FOR;
             }
-            let pause = if now < dying_until { DYING } else { RECOUNT };
-            again = (!report.reachable && !report.dead).then(|| now + pause);
+            due = start + pace.after(report.reachable, report.dead);
+            if now < dying_until && !report.reachable && !report.dead {
+                due = now + DYING;
+            }
             if reports.send(report).await.is_err() {
                 return;
             }

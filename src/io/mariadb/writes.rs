@@ -10,6 +10,8 @@ use tokio::time::{Instant, sleep};
 
 /// Between two rounds of KILL.
 const KILL_PAUSE: Duration = Duration::from_millis(1);
+/// How long a stage may take to say that it has ended.
+const STAGE_END: Duration = Duration::from_millis(500);
 
 impl Database {
     pub(super) async fn allow_writes(&self, until: Instant) -> Result<(), Failure> {
@@ -28,6 +30,10 @@ impl Database {
         self.hush(true);
         if !is_read_only(&self.spare, until).await? {
             self.forbid_and_kill(until).await?;
+        }
+        // A stage that a handover left behind would hold up the replica. It ends with a connection that cannot say so.
+        if let Err(failure) = self.end_stage(until.min(Instant::now() + STAGE_END)).await {
+            tracing::debug!(%failure, "a stage, if one was left, ended with its connection");
         }
         self.remember(|memory| memory.frozen = None);
         Ok(())

@@ -1,12 +1,13 @@
 //! Why a node is what it is, and what would change it: `apctl explain`, `GET /explain`.
 
 use super::SCHEMA_VERSION;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// State, evidence, the rule that fired, what comes next.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Explain {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -35,7 +36,7 @@ pub struct Explain {
 }
 
 /// A rule of the decision core, by the code that it leaves in the journal.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// Stable code, for example `takeover.done`.
     pub code: String,
@@ -44,7 +45,7 @@ pub struct Rule {
 }
 
 /// A row of the transition table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transition {
     /// The state that it leads out of.
     pub from: String,
@@ -61,7 +62,7 @@ pub struct Transition {
 }
 
 /// A condition of a row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Condition {
     /// What it says.
     pub text: String,
@@ -70,7 +71,7 @@ pub struct Condition {
 }
 
 /// One known fact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// What it is about: `heartbeat from db2`.
     pub name: String,
@@ -81,7 +82,7 @@ pub struct Evidence {
 }
 
 /// What happens next by time alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NextDeadline {
     /// What: `the takeover wait ends`.
     pub name: String,

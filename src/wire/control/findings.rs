@@ -159,8 +159,9 @@ fn surroundings(status: &Status, found: &mut Vec<Why>) {
     }
     if peer.r#match == Match::Mismatch {
         found.push(
-            Why::new(Code::ConfigMismatch, "version or configuration of the two nodes differ")
-                .resolved_by("make /etc/apd the same on both nodes, then restart apd on the standby first"),
+            Why::new(Code::ConfigMismatch, "version or configuration of the two nodes differ").resolved_by(
+                "apctl config diff --peer names the keys; make both files equal, then apctl reload on both",
+            ),
         );
     }
 }

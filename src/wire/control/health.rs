@@ -3,17 +3,20 @@
 //! Each verdict names the first thing that stands against it, so that `curl` on a load balancer's endpoint
 //! tells an operator why.
 
-use super::status::Status;
+use super::status::{NodeState, Status};
+use super::words;
 use crate::decision::words::Role;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Answer of a health endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// Yes (200) or no (503).
     pub ok: bool,
     /// What this node does.
+    #[schemars(with = "words::Role")]
     pub role: Role,
     /// Its epoch.
     pub epoch: u64,
@@ -128,4 +131,28 @@ pub fn healthy(status: &Status) -> Verdict {
             None => Ok(()),
         });
     verdict(status, objection)
+}
+
+/// Where a client of this node's services should go: `/redirect`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Stay: this node serves.
+    Here,
+    /// This node does not serve, and the other one does.
+    There,
+    /// Nobody is known to serve; the verdict says why this node does not.
+    Nowhere,
+}
+
+/// A client moves only if this node does not serve and wants no service, and the other one is running and heard.
+pub fn way(status: &Status) -> (Way, Verdict) {
+    let verdict = primary(status);
+    let peer_serves = status.peer.state == NodeState::Running && status.peer.connected;
+    let way = match verdict.ok {
+        true => Way::Here,
+        // An active that cannot serve at this moment is about to, or about to give its role up.
+        false if status.node.role != Role::Active && peer_serves => Way::There,
+        false => Way::Nowhere,
+    };
+    (way, verdict)
 }

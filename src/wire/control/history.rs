@@ -1,13 +1,16 @@
 //! Journal entries as they are read: `apctl history`, `GET /history`.
 
+use super::words;
 use crate::decision::action::{AddressStep, DatabaseStep, RecordStep, RemoteStep, Step};
+use crate::decision::service::ServiceStep;
 use crate::decision::why::Severity;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// What kind of thing an entry records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
     /// Something happened.
@@ -57,7 +60,7 @@ impl FromStr for EntryKind {
 }
 
 /// One line of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEntry {
     /// Counts up; order of recording.
     pub id: i64,
@@ -74,6 +77,7 @@ pub struct HistoryEntry {
     /// Stable code, for example `takeover.done`; of a step its name, `database.allow_writes`.
     pub code: String,
     /// How loud.
+    #[schemars(with = "words::Severity")]
     pub severity: Severity,
     /// One sentence.
     pub text: String,
@@ -82,7 +86,7 @@ pub struct HistoryEntry {
 }
 
 /// Answer to `GET /history`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// [`super::SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -97,6 +101,7 @@ pub const fn step_name(step: &Step) -> &'static str {
     match step {
         Step::Record(RecordStep::Persist(_)) => "record.persist",
         Step::Record(RecordStep::SetMode { .. }) => "record.set_mode",
+        Step::Record(RecordStep::SetPart { .. }) => "record.set_part",
         Step::Address(AddressStep::Open { .. }) => "address.open",
         Step::Address(AddressStep::Close) => "address.close",
         Step::Address(AddressStep::CutStream) => "address.cut_stream",
@@ -106,6 +111,10 @@ pub const fn step_name(step: &Step) -> &'static str {
         Step::Remote(RemoteStep::FenceServer) => "remote.fence_server",
         Step::Remote(RemoteStep::FetchTail { .. }) => "remote.fetch_tail",
         Step::Remote(RemoteStep::Compare) => "remote.compare",
+        Step::Units(ServiceStep::Start { .. }) => "units.start",
+        Step::Units(ServiceStep::Stop { .. }) => "units.stop",
+        Step::Units(ServiceStep::Kill { .. }) => "units.kill",
+        Step::Units(ServiceStep::Policy { .. }) => "units.policy",
     }
 }
 

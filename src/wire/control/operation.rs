@@ -1,14 +1,16 @@
 //! Commands over HTTP and how they ended: `POST /switchover` and the like, `GET /operations/ID`.
 
 use super::SCHEMA_VERSION;
+use super::words;
 use crate::decision::action::Answer;
 use crate::decision::event::Command;
 use crate::decision::words::Mode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Body of a changing request. Which fields count depends on the path; unknown ones are refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestBody {
     /// Why, for journal and history.
@@ -16,6 +18,7 @@ pub struct RequestBody {
     pub reason: String,
     /// `/mode`: to what.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<words::Mode>")]
     pub mode: Option<Mode>,
     /// `/mode`: nag after this long in maintenance, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +35,9 @@ pub struct RequestBody {
     /// `/failover`: what only the peer has may be left behind.
     #[serde(skip_serializing_if = "is_false")]
     pub accept_data_loss: bool,
+    /// `/log-level`: to what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
     /// `/failover`, `/mode`: the operator vouches that the unseen peer is off.
     #[serde(skip_serializing_if = "is_false")]
     pub peer_is_off: bool,
@@ -54,7 +60,9 @@ pub enum BadRequest {
     #[error("the body names no mode: send {{\"mode\":\"ap\"}}, \"maintenance\" or \"standalone\"")]
     NoMode,
     /// Nothing to command under this path.
-    #[error("`{0}` is no command: the commands are switchover, failover, mode, rejoin and clear")]
+    #[error(
+        "`{0}` is no command: the commands are switchover, failover, mode, rejoin, clear, start and stop"
+    )]
     UnknownCommand(String),
     /// A timeout of zero or of more than [`SWITCHOVER_TIMEOUT_MAX`].
     #[error("timeout_ms is {0}: it must be between 1 and 600000")]
@@ -95,12 +103,14 @@ pub fn command(name: &str, body: RequestBody) -> Result<Command, BadRequest> {
         }),
         "rejoin" => Ok(Command::Rejoin { reason, dry_run: body.dry_run }),
         "clear" => Ok(Command::Clear),
+        "start" => Ok(Command::Start { reason, dry_run: body.dry_run }),
+        "stop" => Ok(Command::Stop { reason, dry_run: body.dry_run }),
         other => Err(BadRequest::UnknownCommand(other.to_owned())),
     }
 }
 
 /// How an operation stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Still going on.
@@ -120,7 +130,7 @@ pub enum Outcome {
 }
 
 /// One command of an operator, from its start to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Operation {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -198,7 +208,7 @@ impl Operation {
 }
 
 /// An answer other than success (RFC 9457), `application/problem+json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Always `about:blank`: the status and `code` say what it is.
     pub r#type: String,

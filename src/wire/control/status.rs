@@ -4,14 +4,17 @@
 //! later moment, so that an answer from a snapshot never looks younger than it is.
 
 use super::SCHEMA_VERSION;
+use super::services::{ServiceStatus, TakeoverTime};
+use super::words;
 use crate::decision::why::Why;
 use crate::decision::words::{Mode, Protection, Role};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The state of the pair.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -25,6 +28,7 @@ pub struct Status {
     pub protection: ProtectionStatus,
     /// What is wrong, with what resolves it; the worst first. Empty when nothing is.
     #[serde(default)]
+    #[schemars(with = "Vec<words::Why>")]
     pub warnings: Vec<Why>,
     /// More automatic failovers within the hour than allowed: no further one until `apctl clear`.
     #[serde(default)]
@@ -47,13 +51,15 @@ pub struct Status {
 }
 
 /// This node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeStatus {
     /// Its name in the configuration.
     pub name: String,
     /// What it does.
+    #[schemars(with = "words::Role")]
     pub role: Role,
     /// What the operator allows.
+    #[schemars(with = "words::Mode")]
     pub mode: Mode,
     /// Number of the newest activity it knows; its own while active.
     pub epoch: u64,
@@ -84,6 +90,12 @@ pub struct NodeStatus {
     pub database: DatabaseStatus,
     /// Configured checks.
     pub checks: Vec<CheckStatus>,
+    /// What this node starts and stops.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceStatus>,
+    /// What a takeover here would begin with, and how long it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takeover: Option<TakeoverTime>,
     /// Who set the mode, and why, in words.
     #[serde(default)]
     pub mode_note: String,
@@ -92,7 +104,7 @@ pub struct NodeStatus {
 }
 
 /// The role in the words of the peer page (DESIGN.md section 11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum NodeState {
     /// Active.
     Running,
@@ -130,7 +142,7 @@ impl NodeState {
 }
 
 /// Whether version, protocol, configuration hash and database version of both nodes agree.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Match {
     /// Not compared yet.
     #[default]
@@ -142,7 +154,7 @@ pub enum Match {
 }
 
 /// The local MariaDB server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseStatus {
     /// It answered the last probe in time.
     pub reachable: bool,
@@ -171,7 +183,7 @@ pub struct DatabaseStatus {
 }
 
 /// `SHOW ALL SLAVES STATUS`, the part that an operator asks for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplicaStatus {
     /// Host it follows.
     pub primary: String,
@@ -188,7 +200,7 @@ pub struct ReplicaStatus {
 }
 
 /// One configured check.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckStatus {
     /// Its name.
     pub name: String,
@@ -212,15 +224,17 @@ fn yes() -> bool {
 }
 
 /// The other node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerStatus {
     /// Its name in the configuration.
     pub name: String,
     /// What is known of it.
     pub state: NodeState,
     /// As last heard.
+    #[schemars(with = "Option<words::Role>")]
     pub role: Option<Role>,
     /// As last heard.
+    #[schemars(with = "Option<words::Mode>")]
     pub mode: Option<Mode>,
     /// As last heard.
     pub epoch: Option<u64>,
@@ -246,7 +260,7 @@ pub struct PeerStatus {
 }
 
 /// The peer's server, as last heard.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerDatabase {
     /// It answers.
     pub reachable: bool,
@@ -259,9 +273,10 @@ pub struct PeerDatabase {
 }
 
 /// The protection meter: what the configuration and the present condition give.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProtectionStatus {
     /// Who may go on alone.
+    #[schemars(with = "words::Protection")]
     pub level: Protection,
     /// `async` or `synced`.
     pub durability: String,
@@ -273,7 +288,7 @@ pub struct ProtectionStatus {
 }
 
 /// One fault and what it would do now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SingleFault {
     /// The fault.
     pub fault: String,
@@ -284,7 +299,7 @@ pub struct SingleFault {
 }
 
 /// What is going on now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationStatus {
     /// `takeover`, `switchover`, `step-down`, `rejoin`, `boot`, ...
     pub name: String,
@@ -299,7 +314,7 @@ pub struct OperationStatus {
 }
 
 /// What only grows during one run of the daemon; for `/metrics`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Counters {
     /// Advertisements sent.
     pub adverts_sent: u64,
@@ -309,6 +324,9 @@ pub struct Counters {
     pub adverts_rejected: BTreeMap<String, u64>,
     /// Takeovers of this node by reason code.
     pub takeovers: BTreeMap<String, u64>,
+    /// Failed probes of each check since this node last took over, or since the start.
+    #[serde(default)]
+    pub check_failures: BTreeMap<String, u64>,
     /// How long the last takeover took, from its right to service, milliseconds.
     pub takeover_ms: Option<f64>,
     /// The outage that clients saw at the last takeover, as far as this node can tell, milliseconds.
@@ -343,6 +361,8 @@ impl Status {
                 gateway: None,
                 database: DatabaseStatus::default(),
                 checks: Vec::new(),
+                services: Vec::new(),
+                takeover: None,
                 mode_note: String::new(),
                 why: "the daemon is starting".to_owned(),
             },

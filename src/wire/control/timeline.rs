@@ -7,10 +7,11 @@
 
 use super::SCHEMA_VERSION;
 use super::history::{EntryKind, HistoryEntry};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One change of activity.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -37,7 +38,7 @@ pub struct Timeline {
 }
 
 /// One line of a [`Timeline`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineStep {
     /// Since the first entry, milliseconds.
     pub at_ms: f64,

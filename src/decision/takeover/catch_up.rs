@@ -1,0 +1,47 @@
+//! What the peer's living server has and this one lacks is fetched before a takeover opens.
+
+use super::{Phase, TakeoverKind};
+use crate::decision::action::{DatabaseStep, Step};
+use crate::decision::gtid::GtidState;
+use crate::decision::node::Node;
+use std::time::Duration;
+
+/// How long what a server has may take to arrive when that server is not well.
+const UNSEEN: Duration = Duration::from_millis(300);
+
+impl Node {
+    /// The peer's server answers and may have what has not arrived here.
+    pub(super) fn peer_server_lives(&self) -> bool {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
+        match takeover.kind {
+            // A daemon that is gone, or cannot reach its server, says nothing about the server.
+            TakeoverKind::Released => !takeover.tail,
+            TakeoverKind::Contact => self.fresh_facts().is_some_and(|facts| facts.database_reachable),
+            TakeoverKind::Silence => takeover.prepared.server_reachable,
+            TakeoverKind::Planned | TakeoverKind::Handover | TakeoverKind::Forced => false,
+        }
+    }
+
+    /// Waits for what the peer's server has; not for long where its own daemon does not see it: one whose disk is full
+    /// tells of what it cannot send.
+    pub(super) fn catch_up_with_peer(&self, applying: bool) -> Option<(Step, Duration)> {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return None };
+        let position = takeover.theirs.clone().filter(|_| applying)?;
+        let seen = takeover.kind != TakeoverKind::Released
+            || self.fresh_facts().is_some_and(|facts| facts.database_reachable);
+        let limit = if seen { self.settings.drain_timeout } else { self.settings.drain_timeout.min(UNSEEN) };
+        Some((Step::Database(DatabaseStep::WaitFor { position }), limit))
+    }
+
+    /// What an active that gave up has and nothing brings here: the replica does not run, because this server was
+    /// started anew a moment ago. It is put in order by a standby; a takeover that opened would leave it behind.
+    pub(super) fn nothing_brings(&self, theirs: &GtidState) -> Option<String> {
+        let released = matches!(self.phase.now(), Phase::TakingOver(on) if on.kind == TakeoverKind::Released);
+        let replica = self.database.report.replica.as_ref();
+        let runs = replica.is_some_and(|replica| replica.applying);
+        let missing = theirs.distance_from(&self.database.report.gtid);
+        (released && !runs && missing > 0).then(|| {
+            format!("the peer's server has {missing} transactions more, and the replica here does not run")
+        })
+    }
+}
