@@ -31,7 +31,7 @@ SAMPLE_SEED ?= 1
 # How long the simulator runs seeds in `make test`; 2,000 run in any case.
 export APD_SIMULATION_SECONDS ?= 60
 
-.PHONY: all build tools tree demo test fmt-check clippy doc unit compose-test compose-context bench soak seeds fuzz mutants
+.PHONY: all build tools test-tools tree demo test fmt-check clippy doc unit compose-test compose-context bench soak seeds fuzz mutants
 .PHONY: clean-lab install install-built uninstall
 
 all: build
@@ -41,6 +41,10 @@ build:
 
 tools:
 	@lab/fetch-tools $(TOOLS)
+
+# What only tests need besides: container engines and linters.
+test-tools:
+	@lab/fetch-tools $(TOOLS) tests
 
 # A small Debian with systemd and MariaDB below target/systemd: what the machines of some tests boot.
 tree:
@@ -63,7 +67,7 @@ doc:
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --locked --no-deps --document-private-items
 
 # The examples in the documentation first, so that the closing lines are those of the test runner.
-unit: tools tree
+unit: test-tools tree
 	$(CARGO) test --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  echo "$(CARGO) nextest run"; $(CARGO) nextest run --locked --no-fail-fast; \

@@ -9,6 +9,10 @@
 mod engine;
 #[path = "config/host.rs"]
 mod host;
+#[path = "services/real.rs"]
+mod real;
+#[path = "support/tools.rs"]
+mod tools;
 
 use apd::decision::action::{StepOutput, StepResult};
 use apd::decision::event::Event;
@@ -16,6 +20,7 @@ use apd::decision::service::{ServiceReport, ServiceState};
 use apd::io::service::{Services, step_of};
 use engine::{Container, Engine, Temper};
 use host::{Host, shortest};
+use real::{Product, RealEngine};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -150,6 +155,109 @@ async fn r0_12_r0_26_the_end_of_a_container_is_seen_at_once() {
     assert!(quickest < Duration::from_millis(500), "seen after {quickest:?}");
     drop(reports);
     timeout(Duration::from_secs(3), watch).await.expect("the watch ends when nobody listens").unwrap();
+}
+
+/// Ends when it is told to, and with 7 when it is hurt.
+const MILD: &str = "trap 'exit 0' TERM; trap 'exit 7' USR1; while :; do sleep 0.05; done";
+const STUBBORN: &str = "trap '' TERM; while :; do sleep 0.05; done";
+
+/// The state of a service once it is that, at most ten seconds from now.
+async fn becomes(services: &Services, name: &str, state: ServiceState) -> ServiceReport {
+    let begun = Instant::now();
+    loop {
+        let report = services.state(name).await;
+        if report.state == state {
+            return report;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{name} is no {state:?}: {report:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What apd asks of an engine does what it should at a real one, by the engine's own account.
+async fn is_served_by(product: Product) {
+    let engine = RealEngine::start(product);
+    let text: String = ["mild", "stubborn", "short", "absent"].map(|name| container(name, "1s")).concat();
+    let config = Host::new().main(&format!("{}\n{text}", shortest())).config();
+    let services = Arc::new(Services::new(&config).at_engine(engine.socket.clone()));
+    for (name, script) in [("mild", MILD), ("stubborn", STUBBORN), ("short", "exit 3")] {
+        engine.create(name, script);
+        assert_eq!(services.state(name).await.state, ServiceState::Stopped, "{product:?}: {name}");
+    }
+    // Each act twice, and each on a container that is there already: none of that is an error.
+    for (act, runs) in [
+        ("kill:mild", false),
+        ("stop:mild", false),
+        ("start:mild", true),
+        ("start:mild", true),
+        ("stop:mild", false),
+        ("stop:mild", false),
+        ("kill:mild", false),
+        ("start:mild", true),
+        ("kill:mild", false),
+        ("start:stubborn", true),
+    ] {
+        assert_eq!(perform(&services, act).await, DONE, "{product:?}: {act}");
+        let (_, name) = act.split_once(':').unwrap();
+        let state = if runs { ServiceState::Running } else { ServiceState::Stopped };
+        assert_eq!(services.state(name).await.state, state, "{product:?}: {act}");
+        assert_eq!(engine.state(name)["Running"], runs, "{product:?}: {act}");
+    }
+    let began = Instant::now();
+    assert_eq!(perform(&services, "stop:stubborn").await, DONE, "{product:?}");
+    assert!(began.elapsed() >= Duration::from_millis(900), "{product:?}: it was not waited for");
+    assert_eq!(engine.state("stubborn")["ExitCode"], 137, "{product:?}");
+    // It may have ended when the start looks, or only later.
+    let _seen = perform(&services, "start:short").await;
+    let short = becomes(&services, "short", ServiceState::Failed).await;
+    // podman says `stopped` until it has tidied up.
+    assert!(short.detail.ends_with(" with 3"), "{product:?}: {short:?}");
+    let text = failed(perform(&services, "start:absent").await);
+    assert!(text.to_lowercase().contains("no such container"), "{product:?}: {text}");
+    assert_eq!(
+        perform(&services, "stop:absent").await,
+        DONE,
+        "{product:?}: what does not exist does not run"
+    );
+    assert_eq!(services.state("absent").await.state, ServiceState::Unknown, "{product:?}");
+    its_end_is_seen_at_once(product, &engine, services).await;
+}
+
+/// The engine's events wake the watch, so that a crash is not found by the look of each second.
+async fn its_end_is_seen_at_once(product: Product, engine: &RealEngine, services: Arc<Services>) {
+    let (events, mut reports) = tokio::sync::mpsc::unbounded_channel::<Event>();
+    let watch = tokio::spawn(services.clone().watch(events));
+    let mut next = async || loop {
+        let event = timeout(Duration::from_secs(10), reports.recv()).await.unwrap().unwrap();
+        match event {
+            Event::Service(report) if report.name == "mild" => return report.state,
+            _ => {}
+        }
+    };
+    let mut quickest = Duration::MAX;
+    for _ in 0..4 {
+        assert_eq!(perform(&services, "start:mild").await, DONE, "{product:?}");
+        while next().await != ServiceState::Running {}
+        // Right after a regular look: the next one is most of a second away.
+        while next().await != ServiceState::Running {}
+        engine.signal("mild", "SIGUSR1");
+        let began = Instant::now();
+        while next().await != ServiceState::Failed {}
+        quickest = quickest.min(began.elapsed());
+    }
+    assert!(quickest < Duration::from_millis(500), "{product:?}: seen after {quickest:?}");
+    drop(reports);
+    timeout(Duration::from_secs(3), watch).await.expect("the watch ends when nobody listens").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r0_10_r0_12_r0_26_containers_of_docker() {
+    is_served_by(Product::Docker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r0_10_r0_12_r0_26_containers_of_podman() {
+    is_served_by(Product::Podman).await;
 }
 
 /// A service that is run by commands: a real process, which reacts to SIGTERM or does not.

@@ -142,9 +142,13 @@ impl Engine {
         let path = format!("/containers/{name}/kill?signal=SIGKILL");
         let (status, answer) = self.ask(Method::POST, &path).await?;
         match status {
-            // 409: it does not run.
+            // 409: it does not run, as docker says it.
             StatusCode::NO_CONTENT | StatusCode::CONFLICT | StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(refusal(name, "kill", status, &answer)),
+            // podman 4 says 500 for the same: its state tells which it is.
+            _ => match self.state(name).await {
+                Ok((ServiceState::Stopped | ServiceState::Failed, _)) => Ok(()),
+                _ => Err(refusal(name, "kill", status, &answer)),
+            },
         }
     }
 
