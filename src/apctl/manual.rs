@@ -42,18 +42,58 @@ fn write_all(command: &Command, folder: &Path) -> Result<(), Failure> {
 fn page(command: Command) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     let source = concat!("apd ", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command).section("1").date(DATE).manual("apd").source(source);
+    let title = command.get_display_name().unwrap_or(command.get_name()).to_uppercase();
+    let man = Man::new(command).title(title).section("1").date(DATE).manual("apd").source(source);
     man.render(&mut text).map_err(|error| Failure::failed(format!("the page: {error}")))?;
     Ok(tidy(&String::from_utf8_lossy(&text)).into_bytes())
 }
 
-/// Without the line breaks that stand beside a blank line: they do nothing, and linters say so.
+/// The longest line of a page's source.
+const LINE_MAX: usize = 79;
+
+/// As linters want a page: without line breaks beside a blank line, which do nothing, without blanks at the end of a
+/// line, and without long lines.
 fn tidy(page: &str) -> String {
-    let lines: Vec<&str> = page.lines().collect();
+    let lines: Vec<&str> = page.lines().map(str::trim_end).collect();
     let is_space = |place: Option<usize>| {
         place.and_then(|place| lines.get(place)).is_some_and(|line| line.is_empty() || *line == ".sp")
     };
     let idle =
         |place: usize| lines[place] == ".br" && (is_space(place.checked_sub(1)) || is_space(Some(place + 1)));
-    (0..lines.len()).filter(|place| !idle(*place)).map(|place| format!("{}\n", lines[place])).collect()
+    (0..lines.len()).filter(|place| !idle(*place)).map(|place| folded(lines[place])).collect()
+}
+
+/// A line of text as several: a formatter fills them again. A request stays one line, and no word that would be read as
+/// a request begins one.
+fn folded(line: &str) -> String {
+    let begins_request = |text: &str| text.starts_with(['.', '\'']);
+    let mut text = String::new();
+    let mut rest = line;
+    while rest.len() > LINE_MAX && !begins_request(line) {
+        let mut blanks = rest.match_indices(' ').map(|(place, _)| place).filter(|place| *place > 0);
+        let fits = |place: &usize| *place <= LINE_MAX && !begins_request(&rest[place + 1..]);
+        let Some(place) = blanks.rfind(fits) else { break };
+        text.push_str(rest[..place].trim_end());
+        text.push('\n');
+        rest = rest[place..].trim_start();
+    }
+    text + rest + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_folded_and_a_request_is_not() {
+        let words = "word ".repeat(30);
+        let page = folded(words.trim_end());
+        assert!(page.lines().all(|line| line.len() <= LINE_MAX), "{page}");
+        assert_eq!(page.split_whitespace().count(), 30);
+        let request = format!(".SH {words}");
+        assert_eq!(folded(request.trim_end()).lines().count(), 1);
+        let dangerous = format!("{} .hidden file", "x".repeat(LINE_MAX - 2));
+        assert!(folded(&dangerous).lines().all(|line| !line.starts_with('.')), "{dangerous}");
+        assert_eq!(folded(&"x".repeat(200)).len(), 201, "a word is never cut");
+    }
 }
