@@ -87,7 +87,7 @@ fn every_broken_file_is_refused_with_file_line_key_and_remedy() {
 }
 
 #[test]
-fn the_shortest_file_works_unchanged_on_both_nodes() {
+fn r2_05_the_shortest_file_works_unchanged_on_both_nodes() {
     let first = Host::new().main(&shortest());
     let mut second = Host::new().main(&shortest());
     second.sources.hostname = "db2.example".into();

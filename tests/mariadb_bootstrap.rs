@@ -204,3 +204,26 @@ async fn a_dry_run_changes_nothing_and_wrong_settings_are_all_named() {
     let refused = wrong.bootstrap(&first).await.unwrap_err().to_string();
     assert!(refused.contains("gtid_strict_mode") && refused.contains("log_slave_updates"), "{refused}");
 }
+
+/// The compose lab's schema and its first record: the application's account writes it, again and again, and it stays one
+/// row. The containers themselves are `make compose-test`.
+#[tokio::test]
+async fn r1_61_the_lab_has_its_schema_and_its_first_record() {
+    let server = Server::start(1).await;
+    let tell = |account: &[&str], file: &str| {
+        let text = std::fs::File::open(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let mut client = std::process::Command::new(mariadb::find_tool("mariadb"));
+        client.arg("--no-defaults").arg(format!("--socket={}", server.socket().display())).args(account);
+        let output = client.stdin(text).output().unwrap();
+        assert!(output.status.success(), "{file}: {output:?}");
+    };
+    tell(&["--user=root"], "lab/compose/schema.sql");
+    // As that of an active.
+    server.sql("SET GLOBAL read_only = 0").await;
+    let application = ["--user=app", "--password=app"];
+    for _ in 0..2 {
+        tell(&application, "lab/compose/record.sql");
+    }
+    let users = server.value("SELECT GROUP_CONCAT(id, ' ', name) FROM ap_mode.users").await;
+    assert_eq!(users, "1 cclin");
+}

@@ -7,7 +7,8 @@ use super::output::{Output, Tone, print};
 use super::{place, view};
 use crate::decision::words::Role;
 use crate::io::mode_file;
-use crate::wire::control::{Explain, History, SCHEMA_VERSION, Timeline};
+use crate::wire::control::{Explain, History, SCHEMA_VERSION, Status, Timeline};
+use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -33,9 +34,12 @@ pub(super) fn status(client: &Client, output: &Output, watch: bool) -> Result<Ex
     }
 }
 
-/// `status --schema`.
+/// `status --schema`: derived from the very type that is printed.
 pub(super) fn status_schema() -> Result<Exit, Failure> {
-    print(include_str!("../../docs/status.schema.json"))?;
+    let mut schema =
+        SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Status>();
+    schema.insert("title".to_owned(), json!("apctl status -o json, GET /status"));
+    print(&format!("{:#}\n", schema.to_value()))?;
     Ok(Exit::OK)
 }
 

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_counts_in_its_roles_only() {
+    fn r0_11_a_check_counts_in_its_roles_only() {
         // (weight, roles, faults and priority of an active, of a standby) of a check that fails.
         let table = [
             (0, (true, true), (1, 100), (1, 100)),

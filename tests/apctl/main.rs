@@ -19,6 +19,7 @@ mod netns;
 mod openapi;
 mod operator;
 mod pages;
+mod reload;
 mod replay;
 #[path = "../support/settings.rs"]
 mod settings;

@@ -52,7 +52,7 @@ fn resolved<'v>(whole: &'v Value, schema: &'v Value) -> &'v Value {
 }
 
 /// What stands against `value` being of `schema`. Strict: fields that the schema does not name are a breach too.
-fn breaches(whole: &Value, schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
+pub fn breaches(whole: &Value, schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     let schema = resolved(whole, schema);
     let choices = ["anyOf", "oneOf"].into_iter().find_map(|key| schema.get(key)?.as_array());
     if let Some(choices) = choices {

@@ -1,14 +1,20 @@
 //! The verbs that make `apctl` whole: what each prints, wide, narrow and for programs, and how it ends.
 
 use super::control::{Daemon, Setup, active_at, alone_at, apctl_command, done, frozen_clock, standby_at};
+use super::openapi::breaches;
 use super::pages::golden;
 use super::{code, err, json, out};
 use apd::decision::action::Answer;
-use apd::io::control_socket::{Inquiry, Unanswered};
+use apd::decision::code::Code;
+use apd::decision::why::Why;
+use apd::io::control_socket::{Inquiry, Snapshot, Unanswered};
 use apd::wire::control::doctor::{Examination, Symptom};
+use apd::wire::control::{OperationStatus, ServiceStatus, TakeoverTime};
 use apd::wire::peer::Page;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A daemon that was asked for a reload of a file with errors, whose peer has another `peer_wait`, and which is ill.
@@ -161,6 +167,24 @@ fn verbs(prefix: &[&str]) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// mandoc with all that it can find, and groff with every warning, which is what `man --warnings` shows.
+fn linters_have_nothing_to_say(pages: &[PathBuf]) {
+    let share = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tools/root/usr/share/groff/current");
+    let of_groff = ["-ww", "-z", "-man", "-Tutf8"].map(OsString::from).to_vec();
+    // An unpacked one looks for its files beside itself.
+    let beside =
+        [("-F", "font"), ("-M", "tmac")].map(|(option, folder)| [option.into(), share.join(folder).into()]);
+    let of_groff = if share.is_dir() { [of_groff, beside.concat()].concat() } else { of_groff };
+    for (linter, options) in
+        [("mandoc", ["-T", "lint", "-W", "all"].map(OsString::from).to_vec()), ("groff", of_groff)]
+    {
+        let said =
+            Command::new(super::mariadb::find_tool(linter)).args(options).args(pages).output().unwrap();
+        assert!(said.status.success(), "{linter}: {said:?}");
+        assert!(said.stdout.is_empty() && said.stderr.is_empty(), "{linter}: {}{}", out(&said), err(&said));
+    }
+}
+
 #[test]
 fn every_verb_has_an_example_a_page_and_completions() {
     let all = verbs(&[]);
@@ -182,13 +206,7 @@ fn every_verb_has_an_example_a_page_and_completions() {
         assert!(pages.contains(&page), "{page} is missing in {pages:?}");
     }
     assert_eq!(pages.len(), all.len() + 1, "{pages:?}");
-    let linter = super::mariadb::find_tool("mandoc");
-    let linted = Command::new(linter)
-        .args(["-T", "lint", "-W", "warning"])
-        .args(pages.iter().map(|page| folder.path().join(page)))
-        .output()
-        .unwrap();
-    assert!(linted.status.success() && linted.stdout.is_empty(), "{}", out(&linted));
+    linters_have_nothing_to_say(&pages.iter().map(|page| folder.path().join(page)).collect::<Vec<_>>());
     let bash = out(&apctl_command().args(["completions", "bash"]).output().unwrap());
     assert!(all.iter().all(|verb| bash.contains(verb.last().unwrap())), "{bash}");
     let checked = Command::new("bash").arg("-nc").arg(&bash).output().unwrap();
@@ -228,55 +246,68 @@ fn a_bundle_without_a_daemon_holds_what_there_is() {
     assert_eq!(code(&daemon.apctl(&words)), 1, "never over another file");
 }
 
-/// Whether `value` is as `schema` says, for the words of JSON Schema that ours uses; nothing may be unlisted.
-fn fits(schema: &Value, value: &Value, place: &str) {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_u64() => "integer",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    if let Some(constant) = schema.get("const") {
-        assert_eq!(value, constant, "{place}");
-        return;
-    }
-    if let Some(words) = schema.get("enum") {
-        assert!(words.as_array().unwrap().contains(value), "{place}: {value} is not among {words}");
-        return;
-    }
-    let kinds: Vec<&str> = match &schema["type"] {
-        Value::String(one) => vec![one],
-        many => many.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect(),
-    };
-    let is_kind = kinds.contains(&kind) || (kind == "integer" && kinds.contains(&"number"));
-    assert!(is_kind, "{place}: {value} is no {kinds:?}");
-    if let Value::Object(fields) = value {
-        for name in schema["required"].as_array().unwrap() {
-            assert!(fields.contains_key(name.as_str().unwrap()), "{place} lacks {name}");
-        }
-        for (name, field) in fields {
-            let own = schema["properties"].get(name);
-            fits(
-                own.unwrap_or_else(|| panic!("{place}.{name} is not in the schema")),
-                field,
-                &format!("{place}.{name}"),
-            );
-        }
-    }
-    for entry in value.as_array().into_iter().flatten() {
-        fits(&schema["items"], entry, &format!("{place}[]"));
-    }
-}
-
+/// docs/status.schema.json is what `apctl status --schema` prints, and every status fits it: none has a field that it
+/// does not name, and none lacks one that it requires.
 #[test]
 fn status_json_fits_its_schema() {
     let printed = out(&apctl_command().args(["status", "--schema"]).output().unwrap());
-    let schema: Value = serde_json::from_str(&printed).unwrap();
-    for snapshot in [active_at(frozen_clock()), standby_at(frozen_clock()), alone_at(frozen_clock())] {
-        let daemon = Daemon::start(Setup { snapshot, ..Setup::default() });
-        fits(&schema, &json(&daemon.apctl(&["status", "-o", "json"])), "status");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.schema.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() || std::env::var_os("APD_RECORD").is_some() {
+        std::fs::write(&kept, &printed).unwrap();
     }
+    let wanted = std::fs::read_to_string(&kept).unwrap();
+    assert_eq!(printed, wanted, "if that is meant: UPDATE_GOLDEN=1 cargo nextest run -E 'binary(apctl)'");
+    let schema: Value = serde_json::from_str(&printed).unwrap();
+    for snapshot in [active_at(frozen_clock()), standby_at(frozen_clock()), alone_at(frozen_clock()), full()]
+    {
+        let daemon = Daemon::start(Setup { snapshot, ..Setup::default() });
+        let status = json(&daemon.apctl(&["status", "-o", "json"]));
+        let mut found = Vec::new();
+        breaches(&schema, &schema, &status, "", &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+        // The examination bites: a field that goes, one that comes, a word that nobody knows.
+        for change in ["lacks", "has", "says"] {
+            let mut other = status.clone();
+            match change {
+                "lacks" => drop(other["node"].as_object_mut().unwrap().remove("why")),
+                "has" => other["node"]["more"] = json!(1),
+                _ => other["node"]["role"] = json!("emperor"),
+            }
+            found.clear();
+            breaches(&schema, &schema, &other, "", &mut found);
+            assert_eq!(found.len(), 1, "{change}: {found:#?}");
+        }
+    }
+}
+
+/// A status in which everything is told that can be.
+fn full() -> Snapshot {
+    let mut snapshot = standby_at(frozen_clock());
+    let status = &mut snapshot.status;
+    let service = |name: &str, state: &str, fault: Option<&str>| ServiceStatus {
+        name: name.into(),
+        state: state.into(),
+        runs_on: if fault.is_some() { "active" } else { "both" }.into(),
+        restarts_used: 1,
+        restarts: 2,
+        fault: fault.map(Into::into),
+        detail: "exited with 3".into(),
+        age_ms: Some(900),
+        start_ms: Some(210),
+    };
+    status.node.services =
+        vec![service("api", "running", None), service("worker", "failed", Some("it ended three times"))];
+    status.node.takeover =
+        Some(TakeoverTime { readiness: "warm".into(), wait_ms: 650, starts_ms: Some(210) });
+    let operation = OperationStatus {
+        name: "rejoin".into(),
+        id: Some("3f2a-1".into()),
+        step: "the data of both nodes is compared".into(),
+        age_ms: 1_200,
+    };
+    status.operation = Some(operation);
+    status.guarded = true;
+    status.protection.limits = vec!["no ARP filter: the kernel lacks nftables' netdev family".into()];
+    status.warnings = vec![Why::new(Code::PairAlone, "db1 is silent")];
+    snapshot
 }

@@ -1,5 +1,6 @@
 //! Services and the time to take over, as the status shows them.
 
+use super::words;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +10,10 @@ pub struct ServiceStatus {
     /// Its name.
     pub name: String,
     /// What it does: running, starting, stopping, stopped, failed, masked, unknown.
+    #[schemars(with = "words::ServiceState")]
     pub state: String,
     /// In which role it runs: both, active, never.
+    #[schemars(with = "words::RunsOn")]
     pub runs_on: String,
     /// Local restarts that were used.
     pub restarts_used: u32,
@@ -33,6 +36,7 @@ pub struct ServiceStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TakeoverTime {
     /// What it begins with: cold, warm, hot.
+    #[schemars(with = "words::Readiness")]
     pub readiness: String,
     /// Until the right is there after the active fell silent, at most.
     pub wait_ms: u64,

@@ -16,7 +16,8 @@ use std::time::Duration;
 /// The state of the pair.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
-    /// [`SCHEMA_VERSION`].
+    /// Grows only when a field changes its meaning or goes away; new fields may come at any time.
+    #[schemars(extend("const" = SCHEMA_VERSION))]
     pub schema_version: u32,
     /// Name of the cluster.
     pub cluster: String,
@@ -279,6 +280,7 @@ pub struct ProtectionStatus {
     #[schemars(with = "words::Protection")]
     pub level: Protection,
     /// `async` or `synced`.
+    #[schemars(with = "words::Durability")]
     pub durability: String,
     /// What each single fault would do now.
     pub single_faults: Vec<SingleFault>,
@@ -292,9 +294,12 @@ pub struct ProtectionStatus {
 pub struct SingleFault {
     /// The fault.
     pub fault: String,
-    /// `none` (clients notice nothing), `failover`, `handover`, `split` or `outage`.
+    /// `none` (clients notice nothing), `failover`, `handover`, `degraded` (served on, with the fault), `split` or
+    /// `outage`.
+    #[schemars(with = "words::FaultOutcome")]
     pub outcome: String,
     /// `none` or `possible`.
+    #[schemars(with = "words::DataLoss")]
     pub data_loss: String,
 }
 

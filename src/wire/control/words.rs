@@ -40,6 +40,65 @@ pub(super) enum Protection {
     Gateway,
 }
 
+/// What a service does.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum ServiceState {
+    Running,
+    Starting,
+    Stopping,
+    Stopped,
+    Failed,
+    Masked,
+    Unknown,
+}
+
+/// In which role a service runs.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum RunsOn {
+    Both,
+    Active,
+    Never,
+}
+
+/// What a takeover begins with.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum Readiness {
+    Cold,
+    Warm,
+    Hot,
+}
+
+/// What a commit waits for.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum Durability {
+    Async,
+    Synced,
+}
+
+/// What a fault does to clients.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum FaultOutcome {
+    None,
+    Failover,
+    Handover,
+    Degraded,
+    Split,
+    Outage,
+}
+
+/// Whether acknowledged writes can be lost.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub(super) enum DataLoss {
+    None,
+    Possible,
+}
+
 /// One finding, with what resolves it.
 #[derive(JsonSchema)]
 pub(super) struct Why {
@@ -56,6 +115,8 @@ pub(super) struct Why {
 #[cfg(test)]
 mod tests {
     use crate::decision::code::Code;
+    use crate::decision::service::{RunsOn, ServiceState};
+    use crate::decision::service_view::Readiness;
     use crate::decision::why::{self, Severity};
     use crate::decision::words::{Mode, Protection, Role};
     use schemars::{JsonSchema, SchemaGenerator};
@@ -87,6 +148,20 @@ mod tests {
         assert_eq!(words(&schema::<super::Severity>()), written(&severities));
         let levels = [Protection::Vrrp, Protection::Gateway];
         assert_eq!(words(&schema::<super::Protection>()), written(&levels));
+        let states = [
+            ServiceState::Running,
+            ServiceState::Starting,
+            ServiceState::Stopping,
+            ServiceState::Stopped,
+            ServiceState::Failed,
+            ServiceState::Masked,
+            ServiceState::Unknown,
+        ];
+        assert_eq!(words(&schema::<super::ServiceState>()), states.map(|state| json!(state.word())));
+        let places = [RunsOn::Both, RunsOn::Active, RunsOn::Never];
+        assert_eq!(words(&schema::<super::RunsOn>()), places.map(|place| json!(place.word())));
+        let kinds = [Readiness::Cold, Readiness::Warm, Readiness::Hot];
+        assert_eq!(words(&schema::<super::Readiness>()), kinds.map(|kind| json!(kind.word())));
         let why = json!(why::Why::new(Code::LoopStuck, "text"));
         let fields: Vec<&String> = why.as_object().unwrap().keys().collect();
         let shape = schema::<super::Why>();
