@@ -9,20 +9,7 @@ use anyhow::{Context, Result, ensure};
 use lab::pair::boot;
 use lab::pair::network::VIRTUAL;
 use lab::pair::tools::now_ns;
-use lab::{BOUND_MS, Lab, WATCH};
-
-/// The server and the API of each node.
-const BOTH: &str = "
-[[service]]
-name = \"database\"
-unit = \"mariadb.service\"
-order = 1
-
-[[service]]
-name = \"api\"
-unit = \"api.service\"
-order = 20
-";
+use lab::{BOUND_MS, Lab, SERVICES, WATCH};
 
 /// A service of the active alone; a shell stands in for it.
 const WORKER: &str = "
@@ -97,7 +84,7 @@ fn power_on(lab: &mut Lab, index: usize) -> Result<()> {
 #[test]
 fn r1_30_in_ap_boot_starts_no_unit_and_manual_waits_for_start() -> Result<()> {
     let mut lab =
-        Lab::booted_only(|text| text.replace("[cluster]\n", "[cluster]\nboot = \"manual\"\n") + BOTH)?;
+        Lab::booted_only(|text| text.replace("[cluster]\n", "[cluster]\nboot = \"manual\"\n") + SERVICES)?;
     for index in 0..2 {
         lab.pair.start_daemon(index)?;
         lab.eventually("the daemon answers", || Ok(lab.status(index).is_ok()))?;
@@ -130,7 +117,7 @@ fn r1_30_in_ap_boot_starts_no_unit_and_manual_waits_for_start() -> Result<()> {
 /// With the default a node that was rebooted starts its services, in their order, and comes up as standby.
 #[test]
 fn r1_21_r1_30_a_rebooted_standby_starts_its_services() -> Result<()> {
-    let mut lab = Lab::booted_with(|text| text + BOTH)?;
+    let mut lab = Lab::booted_with(|text| text + SERVICES)?;
     let active = lab.active()?;
     let standby = 1 - active;
     reboot(&mut lab, standby)?;
@@ -155,7 +142,7 @@ fn r1_21_r1_30_a_rebooted_standby_starts_its_services() -> Result<()> {
 /// Maintenance masks the units, and what runs goes on; the way back unmasks them.
 #[test]
 fn r1_31_maintenance_masks_and_the_way_back_unmasks() -> Result<()> {
-    let lab = Lab::booted_with(|text| text + BOTH)?;
+    let lab = Lab::booted_with(|text| text + SERVICES)?;
     let active = lab.active()?;
     let standby = 1 - active;
     lab.apctl(standby, &["mode", "maintenance", "--yes"])?;
@@ -177,7 +164,7 @@ fn r1_31_maintenance_masks_and_the_way_back_unmasks() -> Result<()> {
 /// The loser of a failover, here by a lost link, is in maintenance: units masked, database read-only.
 #[test]
 fn r1_42_the_loser_is_masked_and_read_only() -> Result<()> {
-    let lab = Lab::booted_with(|text| text + BOTH)?;
+    let lab = Lab::booted_with(|text| text + SERVICES)?;
     let active = lab.active()?;
     let name = lab.pair.nodes[active].name;
     let from = now_ns();
@@ -197,7 +184,7 @@ fn r1_42_the_loser_is_masked_and_read_only() -> Result<()> {
 #[test]
 fn r1_32_standalone_boots_alone_and_serves() -> Result<()> {
     let mut lab =
-        Lab::booted_with(|text| text.replace("[cluster]\n", "[cluster]\npeer_wait = \"2s\"\n") + BOTH)?;
+        Lab::booted_with(|text| text.replace("[cluster]\n", "[cluster]\npeer_wait = \"2s\"\n") + SERVICES)?;
     let active = lab.active()?;
     let survivor = 1 - active;
     lab.pair.power_off(active)?;
@@ -214,7 +201,7 @@ fn r1_32_standalone_boots_alone_and_serves() -> Result<()> {
 /// A service of the active runs on the active alone, and moves with the role: never on both, not for an instant.
 #[test]
 fn r0_09_r0_30_a_service_of_the_role_moves_with_it() -> Result<()> {
-    let lab = with_worker(MILD, &format!("{BOTH}{WORKER}"))?;
+    let lab = with_worker(MILD, &format!("{SERVICES}{WORKER}"))?;
     for _ in 0..2 {
         let active = lab.active()?;
         lab.eventually("the worker runs on the active", || is_active(&lab, active, "worker.service"))?;
@@ -280,8 +267,8 @@ fn r0_12_a_service_that_crashes_again_and_again() -> Result<()> {
 #[test]
 fn r3_07_cold_and_warm_standby() -> Result<()> {
     for (word, services) in [
-        ("warm", BOTH.to_owned()),
-        ("cold", BOTH.replace("unit = \"api.service\"", "unit = \"api.service\"\nruns_on = \"active\"")),
+        ("warm", SERVICES.to_owned()),
+        ("cold", SERVICES.replace("unit = \"api.service\"", "unit = \"api.service\"\nruns_on = \"active\"")),
     ] {
         let check = |text: String| match word {
             // A check of what only the active runs counts there alone.
@@ -311,7 +298,7 @@ fn r3_07_cold_and_warm_standby() -> Result<()> {
 /// for the gate shuts before the database stops taking writes; nothing is left behind.
 #[test]
 fn r1_79_an_orderly_stop_under_load() -> Result<()> {
-    let lab = with_worker(MILD, &format!("{BOTH}{WORKER}"))?;
+    let lab = with_worker(MILD, &format!("{SERVICES}{WORKER}"))?;
     let active = lab.active()?;
     let codes = lab.pair.folder.join("codes");
     let ask = format!(

@@ -452,7 +452,7 @@ fn r2_11_systemctl_reload() -> Result<()> {
         let now = property(&lab, active, "apd.service", name)?;
         ensure!(now == wanted, "{name} is {now}");
     }
-    ensure!(lab.status(active)?["peer"]["match"] == "Match");
+    lab.eventually("both agree again", || Ok(lab.status(active)?["peer"]["match"] == "Match"))?;
     report(&lab, "`systemctl reload apd` on both", from)?;
     unmoved(&lab, active, &epoch, from)
 }

@@ -8,21 +8,8 @@ mod lab;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lab::Lab;
 use lab::pair::boot;
-
-/// The server and the API of a node, in apd's hands.
-const SERVICES: &str = "
-[[service]]
-name = \"database\"
-unit = \"mariadb.service\"
-order = 1
-
-[[service]]
-name = \"api\"
-unit = \"api.service\"
-order = 20
-";
+use lab::{Lab, SERVICES};
 
 /// Units that behave badly: one ignores SIGTERM and is always started again, one cannot start.
 const BAD_SERVICES: &str = "

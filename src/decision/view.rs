@@ -139,6 +139,7 @@ pub struct Headline {
     solo: bool,
     latched: bool,
     database: Option<bool>,
+    configuration_matches: Option<bool>,
 }
 
 impl Node {
@@ -155,7 +156,12 @@ impl Node {
             solo: self.durable.solo.is_some(),
             latched: self.latched.is_some(),
             database: self.database.verdict.healthy(),
+            configuration_matches: self.configuration_matches(),
         }
+    }
+
+    fn configuration_matches(&self) -> Option<bool> {
+        self.peer.facts.as_ref().map(|facts| facts.config_hash == self.settings.config_hash)
     }
 
     /// What this node does, once a change is complete: a takeover may still fail, and a step-down is not over before
@@ -239,7 +245,7 @@ impl Node {
             contact_since: self.peer.contact_since,
             advert_at: self.peer.advert_at,
             acknowledged_at: Some(self.lease.last_acknowledged).filter(|at| *at > Instant::ZERO),
-            configuration_matches: facts.map(|facts| facts.config_hash == self.settings.config_hash),
+            configuration_matches: self.configuration_matches(),
             why: self.last_why.clone(),
             not_active_because: self.not_active_because(),
             latched: self.latched.clone(),

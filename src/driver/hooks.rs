@@ -226,28 +226,10 @@ fn note(problems: &Problems, name: String, why: Option<Why>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::words::Mode;
     use crate::io::journal::Journal;
+    use crate::wire::role_change::tests::change;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
-
-    fn change(event: Word) -> RoleChange {
-        RoleChange {
-            schema_version: 1,
-            event,
-            state: event.state().into(),
-            previous: None,
-            cluster: "shop".into(),
-            node: "db1".into(),
-            peer: "db2".into(),
-            mode: Mode::Ap,
-            epoch: 7,
-            priority: 90,
-            addresses: Vec::new(),
-            why: "a test".into(),
-            time: String::new(),
-        }
-    }
 
     /// A script that notes its arguments, and then does what `text` says.
     fn hook(folder: &Path, name: &str, text: &str, timeout: Duration) -> Hook {

@@ -106,8 +106,27 @@ impl RoleChange {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A change as a daemon tells it.
+    pub(crate) fn change(event: Word) -> RoleChange {
+        RoleChange {
+            schema_version: 1,
+            event,
+            state: event.state().into(),
+            previous: None,
+            cluster: "shop".into(),
+            node: "db1".into(),
+            peer: "db2".into(),
+            mode: Mode::Ap,
+            epoch: 7,
+            priority: 90,
+            addresses: Vec::new(),
+            why: "a test".into(),
+            time: String::new(),
+        }
+    }
 
     #[test]
     fn r4_11_arguments_are_those_of_keepalived() {
@@ -119,22 +138,8 @@ mod tests {
             (Word::Stop, "STOP", "notify_stop"),
         ];
         for (event, state, notification) in table {
-            let change = RoleChange {
-                schema_version: 1,
-                event,
-                state: event.state().into(),
-                previous: None,
-                cluster: "shop".into(),
-                node: "db1".into(),
-                peer: "db2".into(),
-                mode: Mode::Ap,
-                epoch: 7,
-                priority: 80,
-                addresses: Vec::new(),
-                why: String::new(),
-                time: String::new(),
-            };
-            assert_eq!(change.arguments(), ["INSTANCE", "shop", state, "80"]);
+            let change = change(event);
+            assert_eq!(change.arguments(), ["INSTANCE", "shop", state, "90"]);
             assert_eq!(event.notification(), notification);
             let line = serde_json::to_string(&change).unwrap();
             assert!(line.contains(&format!("\"event\":\"{}\"", event.word())), "{line}");

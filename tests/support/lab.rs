@@ -29,6 +29,19 @@ pub const BOUND_MS: u64 = 1_040;
 /// How long a state that must not change is watched.
 pub const WATCH: Duration = Duration::from_millis(2_500);
 
+/// The server and the API of a node, in apd's hands.
+pub const SERVICES: &str = "
+[[service]]
+name = \"database\"
+unit = \"mariadb.service\"
+order = 1
+
+[[service]]
+name = \"api\"
+unit = \"api.service\"
+order = 20
+";
+
 /// A pair for one test.
 pub struct Lab {
     /// The pair.

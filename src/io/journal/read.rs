@@ -6,8 +6,9 @@ use super::{JournalError, JournalHandle};
 use crate::decision::why::Severity;
 use crate::wire::control::timeline::timeline;
 use crate::wire::control::{EntryKind, History, HistoryEntry, SCHEMA_VERSION, Timeline};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{ConnectOptions, Connection, Row, Sqlite, SqliteConnection};
 use std::sync::atomic::Ordering;
 
 /// Which entries.
@@ -71,20 +72,11 @@ impl JournalHandle {
         kinds: &[EntryKind],
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, JournalError> {
-        let mut connection = self.connect().await?;
-        let kinds: String = kinds.iter().map(|kind| format!(",{kind},")).collect();
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "SELECT * FROM entry WHERE id > ?1 AND (?2 = '' OR instr(?2, ',' || kind || ',') > 0) \
              ORDER BY id LIMIT ?3",
-        )
-        .bind(id)
-        .bind(kinds)
-        .bind(limit)
-        .fetch_all(&mut connection)
-        .await
-        .map_err(|source| self.failed(source))?;
-        connection.close().await.ok();
-        Ok(rows.iter().map(entry).collect())
+        );
+        self.read(query.bind(id).bind(listed(kinds)).bind(limit)).await
     }
 
     /// The id of the newest entry in the file; 0 if there is none.
@@ -132,26 +124,21 @@ impl JournalHandle {
         query: &HistoryQuery,
         limit: u32,
     ) -> Result<Vec<HistoryEntry>, JournalError> {
-        let mut connection = self.connect().await?;
-        let kinds: String = query.kinds.iter().map(|kind| format!(",{kind},")).collect();
-        let rows = sqlx::query(
+        let newest_first = sqlx::query(
             "SELECT * FROM entry WHERE (?1 IS NULL OR epoch = ?1) \
              AND (?2 = '' OR instr(?2, ',' || kind || ',') > 0) ORDER BY id DESC LIMIT ?3",
         )
         .bind(query.epoch.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX)))
-        .bind(kinds)
-        .bind(limit)
-        .fetch_all(&mut connection)
-        .await
-        .map_err(|source| self.failed(source))?;
-        connection.close().await.ok();
-        Ok(rows.iter().rev().map(entry).collect())
+        .bind(listed(&query.kinds))
+        .bind(limit);
+        let mut entries = self.read(newest_first).await?;
+        entries.reverse();
+        Ok(entries)
     }
 
     async fn read_story(&self, epoch: Option<u64>) -> Result<Vec<HistoryEntry>, JournalError> {
-        let mut connection = self.connect().await?;
         // Around the end of the story; which entries belong to it is decided on the entries themselves.
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "WITH story AS (SELECT COALESCE( \
                (SELECT MAX(id) FROM entry WHERE kind = 'decision' AND epoch = ?1 \
                  AND code IN ('takeover.done', 'switchover.done')), \
@@ -163,13 +150,25 @@ impl JournalHandle {
         )
         .bind(epoch.map(|epoch| i64::try_from(epoch).unwrap_or(i64::MAX)))
         .bind(LEAD_ROWS)
-        .bind(TRAIL_ROWS)
-        .fetch_all(&mut connection)
-        .await
-        .map_err(|source| self.failed(source))?;
-        connection.close().await.ok();
-        Ok(rows.iter().map(entry).collect())
+        .bind(TRAIL_ROWS);
+        self.read(query).await
     }
+
+    /// What a query finds, in its order.
+    async fn read(
+        &self,
+        query: Query<'_, Sqlite, SqliteArguments>,
+    ) -> Result<Vec<HistoryEntry>, JournalError> {
+        let mut connection = self.connect().await?;
+        let rows = query.fetch_all(&mut connection).await;
+        connection.close().await.ok();
+        Ok(rows.map_err(|source| self.failed(source))?.iter().map(entry).collect())
+    }
+}
+
+/// Kinds as the queries look for them: `,event,,step,`.
+fn listed(kinds: &[EntryKind]) -> String {
+    kinds.iter().map(|kind| format!(",{kind},")).collect()
 }
 
 /// A row as it is read. The columns are our own: what does not fit reads as empty, never as a failure.
