@@ -212,12 +212,9 @@ impl Machine {
             beneath.power_off();
             return await_end(&processes);
         }
-        if let Some(holder) = &mut self.holder {
-            // First, or it would complain about the death of its child.
-            let _already_gone = holder.kill();
-        }
         // ESRCH means that it is off already, which is what is wanted.
         let _already_off = kill(Pid::from_raw(self.process), Signal::SIGKILL);
+        // It ends when it has reaped its child; an orphan would wait for the host's process 1, which may be slow.
         if let Some(mut holder) = self.holder.take() {
             let _status = holder.wait();
         }
