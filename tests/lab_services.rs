@@ -320,3 +320,33 @@ fn r1_79_an_orderly_stop_under_load() -> Result<()> {
     ensure!(!lab.holds_address(active)?, "the address was left behind");
     lab.one_writer()
 }
+
+/// A stop of apd ends its units in their order and in their own time, though the server's unit is one that apd's comes
+/// after; so does a shutdown of the machine. Nobody is killed, nothing is refused.
+#[test]
+fn r1_79_r0_10_a_stop_and_a_shutdown_kill_no_unit() -> Result<()> {
+    let mut lab = Lab::booted_with(|text| text + SERVICES)?;
+    let standby = 1 - lab.active()?;
+    let from = now_ns();
+    lab.shell(standby, "systemctl stop apd")?;
+    println!("STOP | with server and API | {} ms |", (now_ns() - from) / 1_000_000);
+    for unit in ["mariadb.service", "api.service"] {
+        let state = lab.shell(standby, &format!("systemctl show --property=ActiveState,Result {unit}"))?;
+        ensure!(
+            state.contains("ActiveState=inactive") && state.contains("Result=success"),
+            "{unit}: {state}"
+        );
+    }
+    lab.shell(standby, "systemctl start apd")?;
+    lab.eventually("the server is up again", || is_active(&lab, standby, "mariadb.service"))?;
+    lab.pair.wait_redundant(lab::PATIENCE).with_context(|| lab.pair.logs())?;
+    reboot(&mut lab, standby)?;
+    let told = lab.shell(standby, "journalctl --boot=-1 --no-pager --output=cat")?;
+    for word in ["does not stop", "destructive", "is killed", "SIGKILL"] {
+        ensure!(!told.contains(word), "`{word}` in the journal of the shutdown:\n{told}");
+    }
+    ensure!(told.contains("mariadbd: Shutdown complete"), "the server did not end in order:\n{told}");
+    lab.eventually("the server is up again", || is_active(&lab, standby, "mariadb.service"))?;
+    lab.pair.wait_redundant(lab::PATIENCE).with_context(|| lab.pair.logs())?;
+    lab.one_writer()
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::tools::{Tools, run};
@@ -73,6 +74,8 @@ impl Machine {
         } else {
             command.stdin(Stdio::piped());
         }
+        // Its child comes to this process when it dies; the host's process 1 may take a second to reap an orphan.
+        nix::sys::prctl::set_child_subreaper(true).context("cannot reap orphans")?;
         let mut holder = command.stdout(Stdio::piped()).spawn().context("cannot run unshare")?;
         let mut line = String::new();
         let output = holder.stdout.take().context("unshare has no standard output")?;
@@ -212,11 +215,16 @@ impl Machine {
             beneath.power_off();
             return await_end(&processes);
         }
-        // ESRCH means that it is off already, which is what is wanted.
-        let _already_off = kill(Pid::from_raw(self.process), Signal::SIGKILL);
-        // It ends when it has reaped its child; an orphan would wait for the host's process 1, which may be slow.
+        let process = Pid::from_raw(self.process);
         if let Some(mut holder) = self.holder.take() {
+            // First, or it would complain about the death of its child, which then is this process's.
+            let _already_gone = holder.kill();
             let _status = holder.wait();
+            // ESRCH means that it is off already, which is what is wanted.
+            let _already_off = kill(process, Signal::SIGKILL);
+            let _already_reaped = waitpid(process, None);
+        } else {
+            let _already_off = kill(process, Signal::SIGKILL);
         }
         let mut all = processes;
         all.push(Process { number: self.process, command: String::new() });

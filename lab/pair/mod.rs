@@ -344,7 +344,12 @@ impl Pair {
 
     /// Which node acknowledged the newest write, if one was acknowledged in the last 300 ms in each of both lanes.
     pub fn serving(&self) -> Result<Option<usize>> {
-        let since = now_ns().saturating_sub(300_000_000);
+        self.serving_since(0)
+    }
+
+    /// The same, of writes that were acknowledged at `earliest` or later.
+    fn serving_since(&self, earliest: u64) -> Result<Option<usize>> {
+        let since = now_ns().saturating_sub(300_000_000).max(earliest);
         let attempts = record::read_end(&self.record_path(0))?;
         let newest = |lane: &str| {
             attempts.iter().rev().find(|one| one.accepted() && one.lane == lane && one.end_ns >= since)
@@ -355,9 +360,9 @@ impl Pair {
 
     /// Waits until the client writes through the virtual address over both ways; returns the active node.
     pub fn wait_serving(&self, limit: Duration) -> Result<usize> {
-        let mut active = None;
+        let (mut active, begun) = (None, now_ns());
         wait("the client can write", limit, || {
-            active = self.serving()?;
+            active = self.serving_since(begun)?;
             Ok(active.is_some())
         })?;
         active.context("nobody serves")
@@ -365,8 +370,8 @@ impl Pair {
 
     /// Waits until this node serves the client.
     pub fn wait_served_by(&self, index: usize, limit: Duration) -> Result<()> {
-        let name = self.nodes[index].name;
-        wait(&format!("{name} serves the client"), limit, || Ok(self.serving()? == Some(index)))
+        let (name, begun) = (self.nodes[index].name, now_ns());
+        wait(&format!("{name} serves the client"), limit, || Ok(self.serving_since(begun)? == Some(index)))
     }
 
     /// Waits until the node that does not serve follows the other one and, with `apd`, may take over.

@@ -20,6 +20,8 @@ const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// The daemon's unit.
+const OWN: &str = "apd.service";
 const SIGKILL: i32 = 9;
 /// What is killed is gone by then, unless the kernel itself hangs.
 const DEATH: Duration = Duration::from_secs(5);
@@ -106,7 +108,7 @@ impl Systemd {
             return Ok(());
         }
         // The stop is queued first, so that `Restart=` does nothing.
-        self.manager("StopUnit", &(unit, "replace")).await?;
+        self.manager("StopUnit", &(unit, self.stop_mode().await)).await?;
         self.send_kill(unit).await?;
         timeout(DEATH, self.stop_job(unit)).await.map_err(|_| format!("{unit} outlives a kill"))??;
         self.is_down(unit).await
@@ -129,18 +131,27 @@ impl Systemd {
 
     /// Queues a start and waits for its end.
     pub async fn start_job(&self, unit: &str) -> Outcome<()> {
-        self.job("StartUnit", unit).await
+        self.job("StartUnit", unit, "replace").await
     }
 
     /// Queues a stop and waits for its end; a unit that does not exist is stopped.
     pub async fn stop_job(&self, unit: &str) -> Outcome<()> {
-        match self.job("StopUnit", unit).await {
+        match self.job("StopUnit", unit, self.stop_mode().await).await {
             Err(text) if text.contains("not loaded") => Ok(()),
             other => other,
         }
     }
 
-    async fn job(&self, method: &str, unit: &str) -> Outcome<()> {
+    /// The job mode for a stop. While apd's own unit stops, a unit that it comes after (the database's server does so
+    /// that a shutdown ends apd first) would wait for the end of apd, which waits for the unit's.
+    async fn stop_mode(&self) -> &'static str {
+        match self.property::<(u32, OwnedObjectPath)>(OWN, UNIT, "Job").await {
+            Ok((number, _)) if number != 0 => "ignore-dependencies",
+            _ => "replace",
+        }
+    }
+
+    async fn job(&self, method: &str, unit: &str, mode: &str) -> Outcome<()> {
         let bus = self.bus().await?;
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
@@ -151,7 +162,7 @@ impl Systemd {
             .map_err(told)?;
         // Listens before it asks: a job can end at once.
         let mut ended = MessageStream::for_match_rule(rule, &bus, None).await.map_err(told)?;
-        let queued = self.manager(method, &(unit, "replace")).await?;
+        let queued = self.manager(method, &(unit, mode)).await?;
         let job: OwnedObjectPath = queued.body().deserialize().map_err(told)?;
         while let Some(message) = ended.next().await {
             let message = message.map_err(told)?;

@@ -10,6 +10,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use zbus::MessageStream;
@@ -24,7 +25,7 @@ const SETTLE: Duration = Duration::from_millis(10);
 
 /// Who tells of changes.
 enum Teller {
-    Systemd(Box<MessageStream>),
+    Systemd(watch::Receiver<()>),
     Engine(Events),
     Nobody,
 }
@@ -84,7 +85,7 @@ impl Services {
                     .build()
                     .map_err(|error| error.to_string())?;
                 let stream = MessageStream::for_match_rule(rule, &bus, None).await;
-                Teller::Systemd(Box::new(stream.map_err(|error| error.to_string())?))
+                Teller::Systemd(changes(stream.map_err(|error| error.to_string())?))
             }
             Means::Container(container) => Teller::Engine(self.engine.events(container).await?),
             Means::Commands { .. } => Teller::Nobody,
@@ -92,11 +93,29 @@ impl Services {
     }
 }
 
+/// What a stream tells, as one mark. The stream is always read: one that is full would hold up all that comes over the
+/// connection, answers too.
+fn changes(mut stream: MessageStream) -> watch::Receiver<()> {
+    let (told, changes) = watch::channel(());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                message = stream.next() => match message {
+                    Some(Ok(_)) => { told.send_replace(()); }
+                    _ => return,
+                },
+                () = told.closed() => return,
+            }
+        }
+    });
+    changes
+}
+
 impl Teller {
     /// Returns when something has changed; never where nobody tells.
     async fn told(&mut self) {
         let goes_on = match self {
-            Self::Systemd(stream) => matches!(stream.next().await, Some(Ok(_))),
+            Self::Systemd(changes) => changes.changed().await.is_ok(),
             Self::Engine(events) => events.next().await,
             Self::Nobody => pending().await,
         };
