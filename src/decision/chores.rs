@@ -4,7 +4,6 @@ use super::action::{Action, AddressStep, DatabaseStep, Lane, RecordStep, Step, S
 use super::code::Code;
 use super::node::{GateView, Node};
 use super::phase::{Phase, Purpose, outcome};
-use super::takeover::TakeoverKind;
 use super::time::Instant;
 use super::why::Why;
 use super::words::Mode;
@@ -148,15 +147,16 @@ impl Node {
 
     /// Clients are served from here on.
     pub(super) fn serve(&mut self) -> Phase {
-        let (kind, epoch, operation, began) = match self.phase.now() {
+        let (failover, epoch, operation, began) = match self.phase.now() {
             Phase::TakingOver(takeover) => {
-                (takeover.kind, takeover.epoch, takeover.operation, takeover.began)
+                let failover = takeover.is_failover(self.peer_id());
+                (failover, takeover.epoch, takeover.operation, takeover.began)
             }
-            _ => (TakeoverKind::Silence, self.durable.epoch, None, self.now),
+            _ => (true, self.durable.epoch, None, self.now),
         };
         let took = self.now.since(began).as_millis();
         let mut chores = VecDeque::from([Chore::ForgetPrimary, Chore::LiftCut]);
-        if kind.ends_standalone() && self.mode.mode != Mode::Standalone {
+        if failover && self.mode.mode != Mode::Standalone {
             chores.push_front(Chore::Standalone(format!("took over into epoch {epoch}")));
         }
         let solo_recorded = self.durable.solo == Some(epoch);

@@ -51,7 +51,7 @@ pub(super) enum TakeoverKind {
 }
 
 impl TakeoverKind {
-    /// The pair becomes (maintenance, standalone).
+    /// The pair becomes (maintenance, standalone), whoever served before.
     pub(super) const fn ends_standalone(self) -> bool {
         matches!(
             self,

@@ -10,7 +10,7 @@ use super::settings::OnUndrained;
 use super::table::Matter;
 use super::time::Instant;
 use super::why::Why;
-use super::words::{Epoch, Mode, Protection, Role};
+use super::words::{Epoch, Mode, NodeId, Protection, Role};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -66,6 +66,13 @@ impl TakingOver {
     /// Past the start of a cold standby's server.
     pub(super) fn database_is_up(&self) -> bool {
         TAKE_OVER.iter().take(self.next).any(|step| *step == TakeoverStep::StartDatabase)
+    }
+
+    /// The peer loses what it had, and will enter maintenance: by this kind, or because the newest epoch that it knows was
+    /// its own (what it sees of this takeover is a newer one).
+    pub(super) fn is_failover(&self, peer: NodeId) -> bool {
+        let its_own = self.known.number > 0 && self.known.node == peer;
+        self.kind.ends_standalone() || self.kind == TakeoverKind::Contact && its_own
     }
 
     /// The epoch that this takeover ends.
