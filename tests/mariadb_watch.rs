@@ -159,6 +159,21 @@ async fn a_backup_that_holds_writes_is_no_sickness() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_does_not_acknowledge_is_not_sickness() {
+    let (server, database) = alone(&["--rpl-semi-sync-master-wait-point=AFTER_SYNC"]).await;
+    server.sql("SET GLOBAL read_only = 0").await;
+    server.sql("SET GLOBAL rpl_semi_sync_master_timeout = 3600000").await;
+    server.sql("SET GLOBAL rpl_semi_sync_master_enabled = ON").await;
+    let mut watched = Watched::start(&database, OFTEN, Duration::from_millis(300));
+    watched.heartbeat.send(Some(Epoch { number: 3, node: NodeId(1) })).unwrap();
+    let waits = |report: &DatabaseReport| report.warnings.iter().any(|text| text.contains("acknowledge"));
+    let (report, _) = watched.until("the wait is seen", waits).await;
+    assert!(report.reachable && report.write_stalled.is_none(), "{report:?}");
+    server.sql("SET GLOBAL rpl_semi_sync_master_enabled = OFF").await;
+    watched.until("it is over", |report| !waits(report)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_bypass_read_only_are_named() {
     let (server, database) = alone(&[]).await;
     server

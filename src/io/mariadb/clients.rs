@@ -43,6 +43,20 @@ pub(super) fn clients<'a>(
         })
 }
 
+/// A commit that has reached the binary log and waits until the replica has received it.
+pub(super) fn waits_for_replica(row: &Fields) -> bool {
+    row.text("state").to_lowercase().contains("semi-sync ack")
+}
+
+/// Whose sessions a seal ends: the clients', and one of apd's own that waits for the replica, with which
+/// `read_only=1` would wait too. It may be that of a daemon which is gone.
+pub(super) fn to_end(settings: &DatabaseSettings, rows: &[Fields]) -> Vec<u64> {
+    let ours = |row: &&Fields| row.text("user") == settings.user && row.text("command") != "Killed";
+    let own =
+        rows.iter().filter(ours).filter(|row| waits_for_replica(row)).filter_map(|row| row.number("id"));
+    clients(settings, rows).map(|client| client.id).chain(own).collect()
+}
+
 /// The process list.
 pub(super) fn sessions() -> Statement {
     statement!("sessions")

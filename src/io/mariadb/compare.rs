@@ -152,8 +152,7 @@ impl Database {
 
     async fn end_clients_over_there(&self, session: &mut Session, until: Instant) -> Result<(), Failure> {
         let rows = session.rows(&clients::sessions(), until).await?;
-        let ids: Vec<u64> = clients::clients(&self.settings, &rows).map(|client| client.id).collect();
-        match clients::kill(&ids) {
+        match clients::kill(&clients::to_end(&self.settings, &rows)) {
             Some(kill) => session.rows(&kill, until).await.map(|_| ()),
             None => Ok(()),
         }

@@ -3,10 +3,17 @@
 use super::connection::Connection;
 use super::session::Failure;
 use super::statement::{identifier, quote, statement};
-use super::{Database, Positions};
+use super::{Database, Positions, clients};
 use crate::decision::gtid::GtidState;
 use crate::decision::words::{Epoch, NodeId};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// A replica that is there acknowledges sooner.
+const RECEIPT_PATIENCE: Duration = Duration::from_millis(500);
+/// Between two looks at what the row waits for.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Database {
     pub(super) async fn write_epoch(
@@ -24,7 +31,45 @@ impl Database {
             reason = quote(reason),
             gtid = quote(&position.to_string()),
         );
-        self.say(statement, until).await.map(|_| ())
+        let row = self.say(statement, until);
+        tokio::pin!(row);
+        let ended = AtomicBool::new(false);
+        let written = tokio::select! {
+            biased;
+            written = &mut row => written,
+            ending = self.end_wait_for_replica(&ended, until) => {
+                ending?;
+                row.await
+            }
+        };
+        let failure = match written {
+            Err(failure) if ended.load(Ordering::Acquire) => failure,
+            other => return other.map(|_| ()),
+        };
+        // Its session was ended while it waited: the row comes all the same, a moment after the connection has gone.
+        while newest_epoch(&self.spare, &self.settings.schema, until).await? < epoch {
+            if Instant::now() + LOOK > until {
+                return Err(failure);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// A new active may have nobody yet who could acknowledge its row: with the session ended the commit goes on.
+    /// Ends when that was done.
+    async fn end_wait_for_replica(&self, ended: &AtomicBool, until: Instant) -> Result<(), Failure> {
+        tokio::time::sleep(RECEIPT_PATIENCE).await;
+        loop {
+            let id = u64::from(self.control.id());
+            let rows = self.spare.ask(clients::sessions(), until).await?;
+            let ours = rows.iter().find(|row| row.number("id") == Some(id));
+            if ours.is_some_and(clients::waits_for_replica) {
+                ended.store(true, Ordering::Release);
+                return self.spare.ask(statement!("kill_connection", id = id), until).await.map(|_| ());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Deletes this server's binary log when all that `common` lacks in it touches only apd's schema.

@@ -240,7 +240,13 @@ impl Database {
         let ours = sessions.iter().find(|row| row.number("id") == Some(self.rows.id()));
         let (Some(waiting), Some(thread)) = (waiting, ours) else { return };
         let state = thread.text("state");
-        if is_maintenance(state) {
+        // A row behind another commit that waits only shows that it commits.
+        if sessions.iter().any(clients::waits_for_replica) {
+            report.warnings.push(
+                "writes wait: the replica does not acknowledge them (semi-synchronous replication)"
+                    .to_owned(),
+            );
+        } else if is_maintenance(state) {
             report.warnings.push(format!("writes wait: {state} (a backup or an administrator's lock)"));
         } else {
             report.write_stalled = Some(waiting);

@@ -75,8 +75,8 @@ impl Database {
     /// Ends client sessions up to `newest`; how many there were.
     async fn end_clients(&self, newest: u64, until: Instant) -> Result<usize, Failure> {
         let rows = self.spare.ask(clients::sessions(), until).await?;
-        let sessions = clients::clients(&self.settings, &rows).map(|client| client.id);
-        let ids: Vec<u64> = sessions.filter(|id| *id <= newest).collect();
+        let mut ids = clients::to_end(&self.settings, &rows);
+        ids.retain(|id| *id <= newest);
         if let Some(kill) = clients::kill(&ids) {
             self.spare.ask(kill, until).await?;
         }
