@@ -3,18 +3,22 @@
 //!
 //! `tests/conformance/*.txt`: a line is `> SERVER WHAT = ANSWER`; `a` takes writes at first, `b` follows it. What
 //! is read (rows, threads, relay log) may take a real server a moment; what is done is answered once.
-//! `APD_RECORD=1 cargo test --test conformance` writes what the real servers answer.
+//! `APD_RECORD=1 cargo test --test conformance` writes what the real servers answer; `SCRIPT=14` plays one script.
 
 #![allow(clippy::unwrap_used, reason = "a script that cannot be played fails")]
 
 #[path = "support/mariadb.rs"]
 mod mariadb;
 
-use apd::decision::action::{DatabaseStep, StepResult};
+use apd::config::checked::MariaDb;
+use apd::decision::action::{DatabaseStep, RemoteStep, StepOutput, StepResult};
 use apd::decision::gtid::GtidState;
+use apd::decision::settings::OnUndrained;
+use apd::decision::words::{Epoch, NodeId};
+use apd::gate::fence::fence_now;
 use apd::io::mariadb::Database;
 use apd::simulation::script::Script;
-use mariadb::{LONG, Pair, Server, attempt};
+use mariadb::{LONG, PASSWORD, Pair, Server, attempt};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +29,19 @@ use tokio::task::JoinHandle;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A stopped process says nothing, however long one waits.
 const SILENCE: Duration = Duration::from_secs(1);
+
+/// A replica acknowledges from the start; no primary waits before a script says so.
+const SEMI_SYNC: &[&str] =
+    &["--rpl-semi-sync-slave-enabled=1", "--rpl-semi-sync-master-wait-point=AFTER_SYNC"];
+/// What gives up rather than wait for an acknowledgement that does not come.
+const SHORT: Duration = Duration::from_secs(5);
+/// Writes that wait, of clients and of apd itself; the second behind one that waits only shows that it commits.
+const WAITING: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+                       WHERE USER IN ('app', 'apd') \
+                       AND (STATE LIKE 'Waiting for %' OR STATE = 'Commit' AND TIME_MS > 1000)";
+/// A heartbeat row of a daemon that is gone by the time of its commit.
+const ROW: &str = "INSERT INTO apd.heartbeat (node, epoch_number, epoch_node, sequence, utc) \
+                   VALUES (1, 1, 1, 1, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE sequence = sequence + 1";
 
 /// One line of a script.
 struct Line {
@@ -39,7 +56,9 @@ fn scripts() -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 12, "the scripts are gone");
+    assert!(paths.len() >= 20, "the scripts are gone");
+    let one = std::env::var("SCRIPT").unwrap_or_default();
+    paths.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&one)));
     paths
 }
 
@@ -83,7 +102,8 @@ async fn real_servers_answer_as_it_is_written() {
     let record = std::env::var_os("APD_RECORD").is_some();
     let mut wrong = Vec::new();
     for path in scripts() {
-        let mut real = Real { pair: Pair::start().await, pending: BTreeMap::new(), hung: [false; 2] };
+        let mut real =
+            Real { pair: Pair::start_with(SEMI_SYNC).await, pending: BTreeMap::new(), hung: [false; 2] };
         let mut text = std::fs::read_to_string(&path).unwrap();
         for line in lines(&path) {
             let answer = real.say(&line).await;
@@ -127,7 +147,9 @@ impl Real {
         match words.as_slice() {
             ["write", id] => self.write(host, id).await,
             ["heard", id] => self.heard(id, &line.answer).await,
-            ["rows" | "relay" | "replica" | "writable"] => self.read(host, words[0], &line.answer).await,
+            ["rows" | "relay" | "replica" | "writable" | "semi-sync-status" | "apply-waits"] => {
+                self.read(host, words[0], &line.answer).await
+            }
             ["allow"] => self.step(host, DatabaseStep::AllowWrites).await,
             ["forbid"] => self.step(host, DatabaseStep::ForbidWrites).await,
             ["freeze"] => self.step(host, DatabaseStep::Freeze).await,
@@ -141,7 +163,22 @@ impl Real {
                 let position = self.position(1 - host).await;
                 self.step(host, DatabaseStep::WaitFor { position }).await
             }
+            ["semi-sync", timeout] => self.sql(host, &semi_sync(timeout)).await,
+            ["kill-client" | "kill-query", id] => self.kill(host, words[0], id).await,
+            ["read-only", "alone"] => {
+                self.sql(host, "SET STATEMENT max_statement_time=1 FOR SET GLOBAL read_only = ON").await
+            }
+            ["gate", "fences"] => self.gate_fences(host).await,
+            ["write-epoch", number] => self.write_epoch(host, number).await,
+            ["peer", "fences"] => self.peer_fences(host).await,
+            ["row"] => self.statement(host, "row", "apd", PASSWORD, ROW).await,
+            ["stop-receiving"] => self.sql(host, "STOP SLAVE IO_THREAD").await,
+            ["start-receiving"] => self.sql(host, "START SLAVE IO_THREAD").await,
             ["follow"] => self.follow(host, None).await,
+            ["follow", "with-tail-lost"] => {
+                let position = Some(self.position(host).await);
+                self.step(host, DatabaseStep::Follow { position, own_tail_lost: true }).await
+            }
             ["follow", "from-here"] => self.follow(host, Some(self.position(host).await)).await,
             ["follow", "from-there"] => self.follow(host, Some(self.position(1 - host).await)).await,
             ["forget-primary"] => self.step(host, DatabaseStep::ForgetPrimary).await,
@@ -153,6 +190,10 @@ impl Real {
             }
             ["start"] => {
                 self.server_mut(host).begin().await;
+                "ok".into()
+            }
+            ["start", "as-replica"] => {
+                self.server_mut(host).begin_with(&["--init-rpl-role=SLAVE"]).await;
                 "ok".into()
             }
             ["hang"] => self.signal(host, Signal::SIGSTOP),
@@ -174,6 +215,58 @@ impl Real {
         }
     }
 
+    /// Ends the session, or only the statement, of a client whose write waits.
+    async fn kill(&self, host: usize, how: &str, id: &str) -> String {
+        let what = if how == "kill-query" { "QUERY" } else { "CONNECTION" };
+        let look = format!(
+            "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'app' AND INFO LIKE '%VALUES ({id},%'"
+        );
+        let session = self.server(host).value(&look).await;
+        self.sql(host, &format!("KILL {what} {session}")).await
+    }
+
+    /// What the gate process does by itself when a lease was lost.
+    async fn gate_fences(&self, host: usize) -> String {
+        let settings = self.server(host).settings(1, self.server(1 - host).address());
+        let database = MariaDb {
+            endpoint: settings.endpoint,
+            user: settings.user,
+            password: settings.password,
+            replication_user: settings.replication_user,
+            replication_password: settings.replication_password,
+            schema: settings.schema,
+            tls_ca_file: None,
+            tls_required: false,
+            drain_timeout: LONG,
+            on_undrained: OnUndrained::Wait,
+            long_transactions_wait: LONG,
+            long_transactions_kill: false,
+            max_lag_for_switchover: LONG,
+            server_unit: String::new(),
+        };
+        let fencing = tokio::task::spawn_blocking(move || fence_now(&database, Duration::from_secs(5)));
+        if fencing.await.unwrap().is_ok() { "ok" } else { "failed" }.into()
+    }
+
+    async fn peer_fences(&self, host: usize) -> String {
+        match self.database(1 - host).perform_remote(&RemoteStep::FenceServer, SHORT).await {
+            StepResult::Ok(StepOutput::Done) => "ok".into(),
+            _ => "failed".into(),
+        }
+    }
+
+    async fn write_epoch(&self, host: usize, number: &str) -> String {
+        let epoch = Epoch { number: number.parse().unwrap(), node: NodeId(1) };
+        let reason = "script".into();
+        match self.database(host).perform(&DatabaseStep::WriteEpoch { epoch, reason }, SHORT).await {
+            StepResult::Ok(_) => "ok".into(),
+            other => {
+                println!("the epoch was not written: {other:?}");
+                "failed".into()
+            }
+        }
+    }
+
     async fn position(&self, host: usize) -> GtidState {
         self.server(host).value("@@global.gtid_binlog_pos").await.parse().unwrap()
     }
@@ -190,10 +283,21 @@ impl Real {
         }
     }
 
-    /// A client's write on a connection of its own; it waits if the server says what it waits for.
     async fn write(&mut self, host: usize, id: &str) -> String {
+        self.statement(host, id, "app", "app", &insert(id)).await
+    }
+
+    /// A write on a connection of its own; it waits if the server says what it waits for.
+    async fn statement(
+        &mut self,
+        host: usize,
+        name: &str,
+        user: &str,
+        password: &str,
+        statement: &str,
+    ) -> String {
         let server = self.server(host);
-        let (options, statement) = (server.client_options("app", "app"), insert(id));
+        let (options, statement) = (server.client_options(user, password), statement.to_owned());
         let mut task = tokio::spawn(async move {
             let until = tokio::time::Instant::now() + 3 * PATIENCE;
             match apd::io::mariadb::session::Session::open(options, until).await {
@@ -201,15 +305,15 @@ impl Real {
                 Err(_) => false,
             }
         });
+        let others = self.pending.values().filter(|task| !task.is_finished()).count();
         let deadline = Instant::now() + PATIENCE;
         loop {
             let look = if self.hung[host] { SILENCE } else { Duration::from_millis(20) };
             if let Ok(ended) = tokio::time::timeout(look, &mut task).await {
                 return heard(ended.unwrap());
             }
-            let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app' AND STATE LIKE 'Waiting for %'";
-            if self.hung[host] || server.value(waits).await != "0" {
-                self.pending.insert(id.to_owned(), task);
+            if self.hung[host] || server.value(WAITING).await.parse::<usize>().unwrap() > others {
+                self.pending.insert(name.to_owned(), task);
                 return "waits".into();
             }
             assert!(Instant::now() < deadline, "a write neither ended nor waited");
@@ -249,6 +353,15 @@ impl Real {
                     server.value("SELECT GROUP_CONCAT(id ORDER BY id SEPARATOR ' ') FROM shop.orders").await;
                 if rows.is_empty() || rows == "NULL" { "none".into() } else { rows }
             }
+            "apply-waits" => {
+                let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+                             WHERE USER = 'system user' AND STATE LIKE 'Waiting for semi-sync ACK%'";
+                if server.value(waits).await == "0" { "no" } else { "yes" }.into()
+            }
+            "semi-sync-status" => {
+                let rows = server.sql("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master_status'").await;
+                rows.first().map_or("none", |row| row.text("value")).to_lowercase()
+            }
             "writable" => if server.value("@@global.read_only").await == "0" { "yes" } else { "no" }.into(),
             _ => {
                 let all = server.sql("SHOW ALL SLAVES STATUS").await;
@@ -268,6 +381,13 @@ impl Real {
             }
         }
     }
+}
+
+/// Turned on on one server, with a time in ms after which it gives up.
+fn semi_sync(timeout: &str) -> String {
+    format!(
+        "SET GLOBAL rpl_semi_sync_master_timeout = {timeout}; SET GLOBAL rpl_semi_sync_master_enabled = ON"
+    )
 }
 
 fn insert(id: &str) -> String {

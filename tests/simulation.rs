@@ -252,6 +252,7 @@ fn predictions_are_those_of_the_laboratory() {
                 check_ms: 500,
                 relaxed_log: false,
                 service: None,
+                semi_sync: None,
             };
             let prediction = predict(fault, &drawn.configuration(), 200, || {}).expect("a known fault");
             let predicted = prediction.outage_ms.median;

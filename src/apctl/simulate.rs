@@ -81,6 +81,7 @@ fn configuration(config: &Config) -> Configuration {
         check: nanoseconds(check.unwrap_or(config.gateway_check.interval)),
         relaxed_log: false,
         service: None,
+        semi_sync: None,
     }
 }
 

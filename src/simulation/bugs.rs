@@ -63,6 +63,12 @@ pub enum Bug {
     ServiceStartLies,
     /// A service is started although the peer's still runs.
     ServiceUnawaited,
+    /// A commit is acknowledged when it is in the log here, before the replica has received it.
+    AcknowledgedUnreceived,
+    /// A seal leaves alone who waits for an acknowledgement: they are told later that all is well.
+    SealSparesWaiting,
+    /// KILL QUERY instead of KILL CONNECTION: who waited is told that all is well.
+    KillAcknowledges,
 }
 
 /// All, with the number of seeds within which each is caught.
@@ -92,6 +98,9 @@ pub const ALL: &[(Bug, u64)] = &[
     (Bug::ServiceStopLies, 400),
     (Bug::ServiceStartLies, 400),
     (Bug::ServiceUnawaited, 1_000),
+    (Bug::AcknowledgedUnreceived, 1_000),
+    (Bug::SealSparesWaiting, 1_000),
+    (Bug::KillAcknowledges, 1_000),
 ];
 
 impl World {

@@ -15,6 +15,8 @@ pub struct Checkers {
     pub excused: BTreeSet<u32>,
     /// What a server took with it because it does not sync each transaction: such a pair may serve without it.
     pub unsynced: BTreeSet<u32>,
+    /// Acknowledged because the peer had received them, not because the server had waited for too long.
+    pub protected: BTreeSet<u32>,
     /// What was acknowledged to each host: the activity, and until when on that host's clock.
     granted: [(Epoch, Instant); 2],
     /// The newest number that each server had used when it lost its newest transactions.
@@ -212,7 +214,8 @@ impl World {
             self.break_promise(format!("S3: db{} takes over from a healthy active", host + 1));
         }
         let newest = self.hosts[host].server.last().map_or(0, |gtid| gtid.sequence);
-        self.checkers.reused |= newest < self.checkers.used[host];
+        // The newest is the ledger's row by now.
+        self.checkers.reused |= newest <= self.checkers.used[host];
         self.look_at_data(host);
         self.look_at_service_of_opened(host);
     }
@@ -239,6 +242,7 @@ impl World {
                 host + 1
             ));
         }
+        self.look_at_protected(host, &missing, promotes);
         let there = &self.hosts[1 - host].server.data;
         let unsynced = &self.checkers.unsynced;
         let to_be_had = missing.iter().filter(|id| there.contains(id) && !unsynced.contains(id)).count();
@@ -256,6 +260,19 @@ impl World {
         });
         self.mark("an asynchronous tail was lost");
         self.checkers.excused.extend(missing);
+    }
+
+    /// S2: what the receipt of this very node has acknowledged is here.
+    fn look_at_protected(&mut self, host: usize, missing: &[u32], promotes: bool) {
+        let checkers = &self.checkers;
+        let covered = |id: &&u32| checkers.protected.contains(id) && !checkers.unsynced.contains(id);
+        let lost = missing.iter().filter(covered).count();
+        if lost > 0 && !promotes && !checkers.forked && !self.judge.forced() {
+            self.break_promise(format!(
+                "S2: db{} opens without {lost} writes that its receipt had acknowledged",
+                host + 1
+            ));
+        }
     }
 
     /// Two nodes that cannot hear each other while both are heard: the level does not promise S1 then, nor

@@ -4,6 +4,7 @@
 use super::database::{Content, Frozen, Health};
 use super::pace::Pace;
 use super::plan::Protocol;
+use super::semisync::Whose;
 use super::world::{Happening, World};
 
 /// All clients.
@@ -83,8 +84,7 @@ impl World {
         let id = self.clients.next;
         if lost && server.frozen != Frozen::Stage {
             // The answer did not: nobody was promised anything.
-            server.commit(Content::Data(id));
-            self.committed(host);
+            self.commit(host, Content::Data(id), Whose::Nobody);
         } else {
             self.write(host, id);
         }
@@ -97,8 +97,11 @@ impl World {
             Health::Dead => Heard::Nobody,
             Health::Up if server.read_only => Heard::Refused,
             Health::Up if server.frozen != Frozen::Stage => {
-                self.commit_write(host, id);
-                Heard::Acknowledged
+                if self.commit_write(host, id) {
+                    Heard::Acknowledged
+                } else {
+                    Heard::Nothing
+                }
             }
             Health::Up | Health::Hung => {
                 server.waiting.push(id);
@@ -107,15 +110,24 @@ impl World {
         }
     }
 
-    pub fn commit_write(&mut self, host: usize, id: u32) {
-        self.hosts[host].server.commit(Content::Data(id));
+    /// True if the client has heard already.
+    pub fn commit_write(&mut self, host: usize, id: u32) -> bool {
+        let through = self.hosts[host].gate.lease.unwrap_or_default().0;
+        let done = self.commit(host, Content::Data(id), Whose::Client(id, through));
+        if done {
+            self.hears(id);
+        }
+        done
+    }
+
+    /// A client is told that its write is committed.
+    pub fn hears(&mut self, id: u32) {
         self.clients.acknowledged.push(id);
         if let Some(fault) = self.checkers.fault_at {
             let pause = self.now - self.clients.last_at.max(fault);
             self.clients.outage = self.clients.outage.max(pause);
         }
         self.clients.last_at = self.now;
-        self.committed(host);
     }
 
     /// A stage ended without KILL: the paused commits are acknowledged at once, to whom is still connected: the gate
@@ -131,16 +143,15 @@ impl World {
             if connected {
                 self.commit_write(host, id);
             } else {
-                self.hosts[host].server.commit(Content::Data(id));
-                self.committed(host);
+                self.commit(host, Content::Data(id), Whose::Nobody);
             }
         }
     }
 
     /// Acknowledged writes that the server of `host` does not have.
     pub fn missing_at(&self, host: usize) -> Vec<u32> {
-        let data = &self.hosts[host].server.data;
+        let server = &self.hosts[host].server;
         let ids = self.clients.acknowledged.iter().copied();
-        ids.filter(|id| !data.contains(id) && !self.checkers.excused.contains(id)).collect()
+        ids.filter(|id| !server.logged(*id) && !self.checkers.excused.contains(id)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! A MariaDB server as the pair sees it: commits with (domain, server, sequence), a binary log, `read_only`, a
-//! stage that pauses commits, and one asynchronous replica with a relay log (reference: MariaDB, sections 1 to 3).
+//! stage that pauses commits, and one replica with a relay log, asynchronous or not (`semisync.rs`).
 
+use super::semisync::{DrawnSemiSync, SemiSync, Whose};
 use crate::decision::event::{DatabaseReport, ReplicaReport};
 use crate::decision::gtid::{Gtid, GtidState};
 use crate::decision::words::Epoch;
@@ -79,6 +80,9 @@ pub struct Server {
     pub long_write: Option<u64>,
     /// Until when one that was killed is rolled back.
     pub rolls_back_until: u64,
+    pub semi_sync: SemiSync,
+    /// Since when a stage is asked for that waits behind a commit.
+    pub stage_asked: Option<u64>,
 }
 
 impl Server {
@@ -102,7 +106,15 @@ impl Server {
             received: BTreeSet::new(),
             long_write: None,
             rolls_back_until: 0,
+            semi_sync: SemiSync::default(),
+            stage_asked: None,
         }
+    }
+
+    /// As its administrator has it.
+    pub fn configured(id: u32, drawn: Option<DrawnSemiSync>) -> Self {
+        let semi_sync = SemiSync::configured(drawn);
+        Self { accepts_own: semi_sync.replica, semi_sync, ..Self::new(id) }
     }
 
     pub fn up(&self) -> bool {
@@ -129,23 +141,21 @@ impl Server {
         all
     }
 
-    /// A transaction of this server's own.
-    pub fn commit(&mut self, content: Content) -> Gtid {
+    /// Of the next transaction of this server's own.
+    pub fn next_gtid(&self) -> Gtid {
         let newest = self.last().map_or(0, |gtid| gtid.sequence);
         let sequence = newest.max(self.slave_position.map_or(0, |gtid| gtid.sequence)) + 1;
-        let gtid = Gtid { domain: 0, server: self.id, sequence };
-        self.log(Transaction { gtid, content });
-        gtid
+        Gtid { domain: 0, server: self.id, sequence }
     }
 
-    /// Takes over another server's transaction under its own identifier.
-    pub fn take_in(&mut self, transaction: Transaction) {
-        self.log(transaction);
-    }
-
-    fn log(&mut self, transaction: Transaction) {
+    /// In the binary log.
+    pub fn log(&mut self, transaction: Transaction) {
         self.state.insert(transaction.gtid);
         self.binlog.push(transaction);
+    }
+
+    /// Committed: to be seen.
+    pub fn engine(&mut self, transaction: Transaction, whose: Whose) {
         match transaction.content {
             Content::Data(id) => {
                 self.data.insert(id);
@@ -153,11 +163,22 @@ impl Server {
             Content::Ledger(epoch) => self.ledger = self.ledger.max(epoch),
             Content::Heartbeat(_) => {}
         }
+        if whose != Whose::Replica {
+            return;
+        }
+        self.slave_position = Some(transaction.gtid);
+        if let Content::Heartbeat(epoch) = transaction.content {
+            let count = if self.beats.0 == epoch { self.beats.1 } else { 0 };
+            self.beats = (epoch, count + 1);
+        }
     }
 
     /// Applies what waits in the relay log, `most` transactions at a time.
-    pub fn apply(&mut self, most: usize) {
+    pub fn apply(&mut self, most: usize, now: u64) {
         for _ in 0..most {
+            if self.semi_sync.has(Whose::Replica) {
+                return;
+            }
             let Some(replica) = self.replica.as_mut().filter(|replica| replica.applying) else { return };
             let Some(transaction) = replica.relay.pop_front() else { return };
             if transaction.gtid.server == self.id && !self.accepts_own {
@@ -172,12 +193,7 @@ impl Server {
                 replica.error = format!("1950 out of order: {}", transaction.gtid);
                 return;
             }
-            self.log(transaction);
-            self.slave_position = Some(transaction.gtid);
-            if let Content::Heartbeat(epoch) = transaction.content {
-                let count = if self.beats.0 == epoch { self.beats.1 } else { 0 };
-                self.beats = (epoch, count + 1);
-            }
+            self.enter(transaction, Whose::Replica, now);
         }
     }
 
@@ -206,8 +222,25 @@ impl Server {
 
     /// The write is here, or on its way to be applied.
     pub fn holds(&self, id: u32) -> bool {
-        let relay = self.replica.iter().flat_map(|replica| &replica.relay);
-        self.data.contains(&id) || relay.into_iter().any(|one| one.content == Content::Data(id))
+        let mut relay = self.replica.iter().flat_map(|replica| &replica.relay);
+        self.logged(id) || relay.any(|one| one.content == Content::Data(id))
+    }
+
+    /// The write is here, or in the binary log and about to be.
+    pub fn logged(&self, id: u32) -> bool {
+        let mut waits = self.semi_sync.waits.iter();
+        self.data.contains(&id) || waits.any(|one| one.transaction.content == Content::Data(id))
+    }
+
+    /// Every write that is here, those among them that wait.
+    pub fn writes(&self) -> BTreeSet<u32> {
+        let mut writes = self.data.clone();
+        for one in &self.semi_sync.waits {
+            if let Content::Data(id) = one.transaction.content {
+                writes.insert(id);
+            }
+        }
+        writes
     }
 
     /// The newest transactions never reached the disk; the numbers of the writes among them.
@@ -238,7 +271,8 @@ impl Server {
 
     /// All that was received is applied.
     pub fn drained(&self) -> bool {
-        self.replica.as_ref().is_none_or(|replica| replica.relay.is_empty())
+        let waits = self.semi_sync.has(Whose::Replica);
+        !waits && self.replica.as_ref().is_none_or(|replica| replica.relay.is_empty())
     }
 
     /// The process ends.
@@ -247,21 +281,25 @@ impl Server {
         self.long_write = None;
         self.rolls_back_until = 0;
         self.waiting.clear();
+        self.end_waiting();
+        self.stage_asked = None;
         self.frozen = Frozen::No;
         if let Some(replica) = &mut self.replica {
             (replica.receiving, replica.connected, replica.applying) = (false, false, false);
         }
     }
 
-    /// The process starts as the pair configures it: read-only, replica threads stopped.
-    pub fn start(&mut self) {
+    /// The process starts as the pair configures it: read-only, replica threads stopped. How many commits had waited
+    /// for an acknowledgement, and the writes that a recovery as a replica has cut off.
+    pub fn start(&mut self) -> (usize, Vec<u32>) {
         if self.health != Health::Dead {
-            return;
+            return (0, Vec::new());
         }
         self.health = Health::Up;
         self.read_only = true;
-        self.accepts_own = false;
+        self.accepts_own = self.semi_sync.replica;
         self.restarts += 1;
+        self.recover()
     }
 
     /// `RESET MASTER` and the restored state; false if data would be lost.

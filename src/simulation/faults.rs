@@ -2,6 +2,7 @@
 
 use super::database::{Content, Health};
 use super::plan::{Fault, Plan, Protocol, What, Who};
+use super::semisync::Whose;
 use super::world::{Happening, MS, World};
 use crate::decision::action::{Answer, CommandId};
 use crate::decision::event::{Command, Event};
@@ -224,8 +225,7 @@ impl World {
         if self.hosts[host].server.up() {
             self.course.errant += 1;
             let id = u32::MAX - self.course.errant;
-            self.hosts[host].server.commit(Content::Data(id));
-            self.committed(host);
+            self.commit(host, Content::Data(id), Whose::Nobody);
         }
     }
 
@@ -280,20 +280,27 @@ impl World {
         state.service.runs = false;
         state.server.die();
         let newest = state.server.last().map_or(0, |gtid| gtid.sequence);
-        let used = &mut self.checkers.used[host];
-        *used = if lost > 0 { newest.max(*used) } else { *used };
         let gone = state.server.lose_newest(lost as usize);
-        gone.iter().for_each(|id| {
-            state.server.received.remove(id);
-        });
         let run = state.gate.run + 1;
         state.gate = super::gate::Gate { run, ..Default::default() };
+        if lost > 0 {
+            self.loses(host, newest, gone);
+        }
+        self.hang_up(host);
+    }
+
+    /// A server is without its newest transactions, up to number `newest`: these writes among them.
+    pub fn loses(&mut self, host: usize, newest: u64, gone: Vec<u32>) {
+        let used = &mut self.checkers.used[host];
+        *used = newest.max(*used);
+        gone.iter().for_each(|id| {
+            self.hosts[host].server.received.remove(id);
+        });
         // What was never synced, and never arrived elsewhere, no promise covers.
         let there = &self.hosts[1 - host].server;
         self.checkers.unsynced.extend(&gone);
         let gone = gone.into_iter().filter(|id| !there.holds(*id)).collect::<Vec<_>>();
         self.checkers.excused.extend(gone);
-        self.hang_up(host);
     }
 
     pub fn power_on(&mut self, host: usize) {

@@ -247,6 +247,7 @@ impl World {
             super::database::Health::Up => {
                 self.hosts[host].server.read_only = true;
                 self.hosts[host].server.waiting.clear();
+                self.kill_waiting(host);
             }
             super::database::Health::Hung => self.at(20 * MS, Happening::GateFence { host, serial }),
             super::database::Health::Dead => {}

@@ -108,7 +108,7 @@ impl Host {
             daemon: None,
             run: 0,
             gate: Gate { alive: true, ..Gate::default() },
-            server: Server::new(index as u32 + 1),
+            server: Server::configured(index as u32 + 1, configuration.semi_sync),
             said: None,
             answers: BTreeMap::new(),
         }

@@ -305,7 +305,8 @@ impl World {
 
     /// Divergence is a named state; it must be true.
     fn check_errant(&mut self, active: usize, loser: usize) {
-        let only_here = self.hosts[loser].server.data.difference(&self.hosts[active].server.data).count();
+        let only_here =
+            self.hosts[loser].server.writes().difference(&self.hosts[active].server.writes()).count();
         if only_here == 0 && !self.checkers.reused {
             self.checkers.broken("L1: rejoin is refused as divergent, but nothing is only there".into());
         }

@@ -46,6 +46,15 @@ pub const NEEDED: &[&str] = &[
     "a service was restarted",
     "a service was given up",
     "the gate opened without its service",
+    "a commit waited for the replica's acknowledgement",
+    "semi-synchronous replication was degraded",
+    "commits wait again after the replica has caught up",
+    "a standby waited for an acknowledgement that nobody sends",
+    "a seal met a commit that waited for its acknowledgement",
+    "a freeze waited behind a commit that waited",
+    "the ledger was written with nobody to acknowledge it",
+    "a start as replica cut off what nobody had acknowledged",
+    "a start as primary kept what nobody had acknowledged",
 ];
 
 impl World {

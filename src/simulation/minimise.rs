@@ -80,6 +80,7 @@ fn plainer(drawn: &Drawn) -> Vec<Drawn> {
         Drawn { rejoin_auto: false, ..drawn.clone() },
         Drawn { relaxed_log: false, ..drawn.clone() },
         Drawn { service: None, ..drawn.clone() },
+        Drawn { semi_sync: None, ..drawn.clone() },
         Drawn { priority: 100, weight: 0, on_standby: true, ..drawn.clone() },
         Drawn { failover_hold_ms: 0, max_failovers_per_hour: 3, ..drawn.clone() },
         Drawn { peer_wait_ms: 3_000.max(2 * drawn.lease_ms), restart_grace_ms: 5_000, ..drawn.clone() },

@@ -20,7 +20,9 @@ mod pace;
 mod plan;
 mod predict;
 mod random;
+mod receipts;
 pub mod script;
+mod semisync;
 mod services;
 mod settings;
 mod sleep;
@@ -34,6 +36,7 @@ pub use minimise::minimise;
 pub use pace::Pace;
 pub use plan::{Fault, Plan, Protocol, What, Who};
 pub use predict::{FAULTS, Prediction, Spread, Transition, USUAL, predict};
+pub use semisync::DrawnSemiSync;
 pub use settings::{Configuration, Drawn};
 pub use world::Outcome;
 

@@ -2,6 +2,7 @@
 //! minimiser, written and read as text, so that a run outlives the generator that drew it.
 
 use super::random::Random;
+use super::semisync::DrawnSemiSync;
 use super::services::DrawnService;
 use super::settings::Drawn;
 use serde::{Deserialize, Serialize};
@@ -189,6 +190,7 @@ impl Plan {
         }
         let mut plan = Self { seed, swaps: random.percent(50), configuration, faults };
         plan.configuration.service = DrawnService::draw(seed);
+        plan.configuration.semi_sync = DrawnSemiSync::draw(seed);
         if plan.configuration.service.is_some() {
             let more = DrawnService::faults(seed, &plan);
             plan.faults.extend(more);

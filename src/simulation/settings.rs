@@ -1,6 +1,7 @@
 //! The configuration of a run: drawn from the seed as any that passes the checks, or an operator's own.
 
 use super::random::Random;
+use super::semisync::DrawnSemiSync;
 use super::services::DrawnService;
 use crate::decision::service::{Boot, MaintenanceServices};
 use crate::decision::settings::{CheckSettings, Hysteresis, OnStop, OnUndrained, Settings};
@@ -21,6 +22,8 @@ pub struct Configuration {
     pub relaxed_log: bool,
     /// A service that runs on the active alone.
     pub service: Option<DrawnService>,
+    /// Semi-synchronous replication, switched on on both servers around apd.
+    pub semi_sync: Option<DrawnSemiSync>,
 }
 
 /// A configuration as the simulation draws it; milliseconds where a number is a time.
@@ -65,6 +68,9 @@ pub struct Drawn {
     /// A service that runs on the active alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<DrawnService>,
+    /// Semi-synchronous replication, switched on on both servers by an administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub semi_sync: Option<DrawnSemiSync>,
 }
 
 /// Advertisement, heartbeat and lease: mostly a profile's, sometimes any that pass the checks.
@@ -113,6 +119,7 @@ impl Drawn {
             check_ms: random.pick(&[250, 500]),
             relaxed_log: random.percent(20),
             service: None,
+            semi_sync: None,
         }
     }
 
@@ -168,6 +175,7 @@ impl Drawn {
             check: self.check_ms * 1_000_000,
             relaxed_log: self.relaxed_log,
             service: self.service.clone(),
+            semi_sync: self.semi_sync,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::bugs::{self, Bug};
 use super::database::{Content, Frozen, Health, Replica, Transaction};
 use super::lanes::{Tried, failed, ok};
 use super::plan::Protocol;
+use super::semisync::Whose;
 use super::world::{MS, World};
 use crate::decision::action::{Comparison, DatabaseStep, RemoteStep, StepOutput};
 use crate::decision::gtid::{Gtid, GtidState, Missing};
@@ -14,6 +15,9 @@ impl World {
         match step {
             DatabaseStep::Drain => self.drain(host),
             DatabaseStep::StopApplying => {
+                if self.hosts[host].server.semi_sync.has(Whose::Replica) {
+                    return Tried::Wait(10 * MS);
+                }
                 if let Some(replica) = &mut self.hosts[host].server.replica {
                     replica.applying = false;
                 }
@@ -26,16 +30,7 @@ impl World {
                 self.hush(host, false);
                 ok(StepOutput::Done)
             }
-            DatabaseStep::WriteEpoch { epoch, .. } => {
-                if self.hosts[host].server.frozen == Frozen::Stage {
-                    return Tried::Wait(5 * MS);
-                }
-                if self.bug != Some(Bug::EpochLost) {
-                    self.hosts[host].server.commit(Content::Ledger(*epoch));
-                    self.committed(host);
-                }
-                ok(StepOutput::Done)
-            }
+            DatabaseStep::WriteEpoch { epoch, .. } => self.write_epoch(host, *epoch),
             DatabaseStep::ForbidWrites => {
                 self.hush(host, true);
                 match self.rolls_back(host) {
@@ -51,6 +46,14 @@ impl World {
             DatabaseStep::Thaw => self.thaw(host),
             DatabaseStep::Seal => self.seal(host),
             DatabaseStep::WaitFor { position } => self.wait_for(host, position),
+            DatabaseStep::ForgetPrimary
+            | DatabaseStep::Follow { .. }
+            | DatabaseStep::ForgetOwnTail { .. }
+                if self.hosts[host].server.semi_sync.has(Whose::Replica) =>
+            {
+                // STOP SLAVE waits for the applying thread's commit.
+                Tried::Wait(10 * MS)
+            }
             DatabaseStep::ForgetPrimary => {
                 self.hosts[host].server.replica = None;
                 ok(StepOutput::Done)
@@ -99,6 +102,7 @@ impl World {
         let server = &mut self.hosts[host].server;
         server.read_only = true;
         server.waiting.clear();
+        self.kill_waiting(host);
         self.trace(|| format!("db{} read-only", host + 1));
     }
 
@@ -135,18 +139,26 @@ impl World {
 
     fn freeze(&mut self, host: usize) -> Tried {
         self.hush(host, true);
-        let fall_back = self.random.percent(10);
-        let server = &mut self.hosts[host].server;
-        if fall_back {
-            if server.read_only {
-                return failed("the server is read-only already: nothing to freeze");
-            }
-            server.frozen = Frozen::ReadOnly;
-            server.waiting.clear();
-            server.read_only = true;
-        } else {
-            server.frozen = Frozen::Stage;
+        let waits = self.hosts[host].server.stage_asked.is_some();
+        if !waits && self.random.percent(10) {
+            return self.freeze_by_read_only(host);
         }
+        if let Some(tried) = self.stage_waits(host) {
+            return tried;
+        }
+        self.hosts[host].server.frozen = Frozen::Stage;
+        ok(StepOutput::Position(self.hosts[host].server.binlog_position()))
+    }
+
+    /// The stand-in for a stage that is not to be had.
+    pub fn freeze_by_read_only(&mut self, host: usize) -> Tried {
+        let server = &mut self.hosts[host].server;
+        if server.read_only {
+            server.frozen = Frozen::No;
+            return failed("the server is read-only already: nothing to freeze");
+        }
+        server.frozen = Frozen::ReadOnly;
+        self.forbid(host);
         ok(StepOutput::Position(self.hosts[host].server.binlog_position()))
     }
 
@@ -218,14 +230,21 @@ impl World {
 
     fn apply_tail(&mut self, host: usize) -> Tried {
         let Some(daemon) = &mut self.hosts[host].daemon else { return failed("no daemon") };
-        let tail: Vec<Transaction> = std::mem::take(&mut daemon.tail);
-        let count = tail.len() as u64;
-        let server = &mut self.hosts[host].server;
-        for transaction in tail {
+        let count = daemon.tail.len() as u64;
+        let (server, now) = (&mut self.hosts[host].server, self.now);
+        for transaction in &daemon.tail {
+            if !server.semi_sync.waits.is_empty() {
+                // One after the other, each for as long as it takes.
+                return Tried::Wait(10 * MS);
+            }
             if server.last().is_none_or(|last| transaction.gtid.sequence > last.sequence) {
-                server.take_in(transaction);
+                server.enter(*transaction, Whose::Nobody, now);
             }
         }
+        if !server.semi_sync.waits.is_empty() {
+            return Tried::Wait(10 * MS);
+        }
+        daemon.tail.clear();
         self.mark("the tail of a dead server was rescued");
         ok(StepOutput::Tail { transactions: count })
     }

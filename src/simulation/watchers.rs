@@ -3,6 +3,7 @@
 use super::bugs::{self, Bug};
 use super::database::{Content, Frozen, Health};
 use super::plan::Protocol;
+use super::semisync::Whose;
 use super::world::{Happening, MS, World};
 use crate::decision::event::{CheckReport, Event, ModeReading};
 use crate::decision::words::NodeId;
@@ -61,7 +62,7 @@ impl World {
         if !self.hosts[host].powered || self.hosts[host].server.health != Health::Dead {
             return;
         }
-        self.hosts[host].server.start();
+        self.server_recovers(host);
         if self.bug == Some(Bug::StaticRole) {
             bugs::cut_tail(&mut self.hosts[host].server);
         }
@@ -145,9 +146,9 @@ impl World {
         let Some(epoch) = daemon.rows_of.filter(|_| !daemon.quiet && !daemon.paused) else { return };
         let hangs = self.hosts[host].connection_hangs > 0;
         let server = &mut self.hosts[host].server;
-        if server.up() && server.frozen != Frozen::Stage && !hangs {
-            server.commit(Content::Heartbeat(epoch));
-            self.committed(host);
+        // One connection: the next row waits for the one before.
+        if server.up() && server.frozen != Frozen::Stage && !hangs && !server.semi_sync.has(Whose::Row) {
+            self.commit(host, Content::Heartbeat(epoch), Whose::Row);
         }
     }
 
@@ -183,7 +184,8 @@ impl World {
         }
     }
 
-    fn primary_reached(&self, host: usize) -> bool {
+    /// Replication passes: the primary of `host`.
+    pub fn primary_reached(&self, host: usize) -> bool {
         let cut = self.hosts[0].gate.cut || self.hosts[1].gate.cut;
         self.reaches_server(host) && !cut && self.hosts[host].server.up()
     }
@@ -196,12 +198,14 @@ impl World {
             let (here, there) = if to == 0 { (first, second) } else { (second, first) };
             if here.server.replica.as_ref().is_some_and(|replica| replica.receiving && replica.connected) {
                 here.server.receive(&there.server);
+                self.send_receipt(1 - to);
             }
         }
         // A drain that lies shows only where something waits.
         let lags = self.hosts[to].slow_apply > 0 || self.bug == Some(Bug::DrainLies);
         if self.hosts[to].server.up() && !lags {
-            self.hosts[to].server.apply(usize::MAX);
+            let now = self.now;
+            self.hosts[to].server.apply(usize::MAX, now);
         }
     }
 
@@ -214,6 +218,7 @@ impl World {
         if !self.hosts[host].server.up() {
             return;
         }
+        self.semi_sync_tick(host);
         let reached = self.primary_reached(host);
         let refused = self.round_trip(Protocol::Sql) && self.hosts[1 - host].server.health == Health::Dead;
         let now = self.now;
@@ -225,6 +230,9 @@ impl World {
             let since = *replica.lost_at.get_or_insert(now);
             replica.connected = !(refused || now > since + 3_000 * MS);
         }
-        here.server.apply(if here.slow_apply > 0 { 1 } else { usize::MAX });
+        here.server.apply(if here.slow_apply > 0 { 1 } else { usize::MAX }, now);
+        if reached {
+            self.receipt(1 - host);
+        }
     }
 }

@@ -104,6 +104,14 @@ impl Server {
         assert!(self.try_begin().await, "the server did not start: {}", self.error_log());
     }
 
+    /// The same with options for this run alone.
+    pub async fn begin_with(&mut self, options: &[&str]) {
+        let before = self.options.len();
+        self.options.extend(options.iter().map(|option| (*option).to_owned()));
+        self.begin().await;
+        self.options.truncate(before);
+    }
+
     async fn try_begin(&mut self) -> bool {
         let tool = find_tool("mariadbd");
         let folder = self.folder.path();
