@@ -232,7 +232,8 @@ mod tests {
     fn the_policy_of_a_thread_is_read() {
         let named = std::thread::Builder::new().name("a (thread)".into());
         let policy = named.spawn(|| policy_of("a (thread)")).unwrap().join().unwrap();
-        assert_eq!(policy.as_deref(), Some("0"));
+        // SCHED_OTHER, or what a runner out of everybody's way has: SCHED_BATCH, SCHED_IDLE.
+        assert!(["0", "3", "5"].map(Some).contains(&policy.as_deref()), "{policy:?}");
         assert_eq!(policy_of("no such thread"), None);
     }
 
