@@ -8,6 +8,7 @@ use super::exit::Exit;
 use super::exit::Failure;
 use super::output::Output;
 use super::place;
+use super::view::{clean, wrapped};
 use crate::config::{Sources, load, render_effective};
 use crate::io::clock;
 use crate::wire::control::SCHEMA_VERSION;
@@ -84,10 +85,10 @@ pub(super) fn bundle(
     let value = json!({
         "schema_version": SCHEMA_VERSION, "file": file, "contains": names, "missing": missing,
     });
-    output.show(&value, |_| {
-        let mut text: String = missing.iter().map(|line| format!("not in it: {line}\n")).collect();
-        text.push_str(&format!("{}: {} files, without secrets\n", file.display(), names.len()));
-        text
+    output.show(&value, |output| {
+        let lines = missing.iter().map(|line| format!("not in it: {line}"));
+        let sum = format!("{}: {} files, without secrets", file.display(), names.len());
+        lines.chain([sum]).map(|line| wrapped(&clean(&line), "", output.width())).collect()
     })?;
     Ok(if missing.is_empty() { Exit::OK } else { Exit::DEGRADED })
 }

@@ -4,6 +4,7 @@ use super::arguments::{Common, Verb};
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Tone};
+use super::view::{painted, wrapped};
 use crate::decision::words::{Mode, Role};
 use crate::wire::control::{Operation, Outcome, RequestBody, SCHEMA_VERSION, Status};
 use serde_json::json;
@@ -40,7 +41,7 @@ pub(super) fn change(
     if request.dry_run && !request.daemon_looks {
         let value =
             json!({"schema_version": SCHEMA_VERSION, "dry_run": true, "command": request.name, "plan": plan});
-        output.show(&value, |_| plan.iter().map(|line| format!("{line}\n")).collect())?;
+        output.show(&value, |output| plan.iter().map(|line| wrapped(line, "", output.width())).collect())?;
         return Ok(Exit::OK);
     }
     if !request.dry_run && !confirmed(common, &plan)? {
@@ -72,8 +73,8 @@ pub(super) fn operation(
 ) -> Result<Exit, Failure> {
     let Some(id) = id else {
         let operations: Vec<Operation> = client.get("/operations")?;
-        output.show(&json!({"schema_version": SCHEMA_VERSION, "operations": operations}), |_| {
-            operations.iter().map(one_line).collect()
+        output.show(&json!({"schema_version": SCHEMA_VERSION, "operations": operations}), |output| {
+            operations.iter().map(|one| wrapped(&one_line(one), "", output.width())).collect()
         })?;
         return Ok(Exit::OK);
     };
@@ -87,7 +88,7 @@ pub(super) fn operation(
 fn one_line(operation: &Operation) -> String {
     let Operation { id, command, actor, started_at, outcome, text, .. } = operation;
     let outcome = format!("{outcome:?}").to_lowercase();
-    format!("{id}  {started_at}  {command}  by {actor}: {outcome} {text}\n")
+    format!("{id}  {started_at}  {command}  by {actor}: {outcome} {text}")
 }
 
 fn request(verb: &Verb) -> Result<Request, Failure> {
@@ -293,7 +294,7 @@ fn ended(output: &Output, common: &Common, operation: &Operation) -> Result<Exit
     // Programs get the operation itself: it carries code, text, remedy and how it ended.
     output.show(operation, |output| {
         let tone = if operation.outcome == Outcome::Degraded { Tone::Warning } else { Tone::Good };
-        format!("{}\n", output.paint(tone, &operation.text))
+        operation.text.lines().map(|line| painted(tone, line, output)).collect()
     })?;
     Ok(exit)
 }

@@ -83,7 +83,9 @@ fn show(output: &Output, common: &Common, effective: bool, origin: bool) -> Resu
         return Ok(Exit::OK);
     }
     // Secrets are in files of their own; what is rendered names only those.
-    let values: toml::Table = text.parse().map_err(|error| Failure::failed(format!("{error}")))?;
+    let mut values: toml::Table = text.parse().map_err(|error| Failure::failed(format!("{error}")))?;
+    // As every answer for programs; no section of the configuration has this name.
+    values.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
     output.show(&values, |_| String::new())?;
     Ok(Exit::OK)
 }

@@ -5,7 +5,7 @@ use super::client::Client;
 use super::configuration::loaded_without_secrets;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Tone};
-use super::view::clean;
+use super::view::{clean, wrapped};
 use crate::config::flat::{self, Difference, Setting};
 use crate::wire::control::SCHEMA_VERSION;
 use serde::Deserialize;
@@ -58,8 +58,9 @@ fn all(mine: &BTreeMap<String, Setting>, theirs: &BTreeMap<String, Setting>) -> 
 fn page(output: &Output, names: [&str; 2], hashes: &[String; 2], differences: &[Difference]) -> String {
     let word = if hashes[0] == hashes[1] { "the same" } else { "different" };
     let (here, there) = (clean(names[0]), clean(names[1]));
-    let mut text =
-        format!("hash of the shared part: {word} ({here} {}, {there} {})\n", hashes[0], clean(&hashes[1]));
+    let hash =
+        format!("hash of the shared part: {word} ({here} {}, {there} {})", hashes[0], clean(&hashes[1]));
+    let mut text = wrapped(&hash, "", output.width());
     if differences.is_empty() {
         text.push_str("no key differs\n");
     }
@@ -68,7 +69,8 @@ fn page(output: &Output, names: [&str; 2], hashes: &[String; 2], differences: &[
         for (name, setting) in [(&here, &difference.mine), (&there, &difference.theirs)] {
             let origin = setting.as_ref().map_or("", |setting| setting.origin.as_str());
             let line = format!("{} # {origin}", clean(&difference.shown(setting)));
-            text.push_str(&format!("  {name:<10} {}\n", line.trim_end_matches([' ', '#'])));
+            let value = wrapped(line.trim_end_matches([' ', '#']), "             ", output.width());
+            text.push_str(&format!("  {name:<10} {}\n", value.trim()));
         }
     }
     text

@@ -4,6 +4,7 @@ use super::arguments::Common;
 use super::configuration::loaded_without_secrets;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Tone};
+use super::view::{painted, wrapped};
 use crate::gate::{Outcome, local_fence};
 use crate::wire::control::SCHEMA_VERSION;
 use serde_json::json;
@@ -33,9 +34,12 @@ pub(super) fn fence(output: &Output, common: &Common, if_lease_expired: bool) ->
         "database": database.as_ref().map_or_else(Clone::clone, |()| "read-only".to_owned()),
     });
     output.show(&value, |output| {
-        let failed = |what: &str, error: &str| output.paint(Tone::Bad, &format!("{what}: {error}")) + "\n";
+        let failed = |what: &str, error: &str| painted(Tone::Bad, &format!("{what}: {error}"), output);
         let network = match network {
-            Ok(reset) => format!("gate closed, virtual addresses removed, {reset} connections reset\n"),
+            Ok(reset) => {
+                let line = format!("gate closed, virtual addresses removed, {reset} connections reset");
+                wrapped(&line, "", output.width())
+            }
             Err(error) => failed("gate and addresses", error),
         };
         let database = match database {

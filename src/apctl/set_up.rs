@@ -7,6 +7,7 @@ use super::change::confirmed;
 use super::configuration::loaded_without_secrets;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Tone};
+use super::view::wrapped;
 use crate::config::Loaded;
 use crate::config::checked::MariaDbEndpoint;
 use crate::wire::control::SCHEMA_VERSION;
@@ -77,7 +78,7 @@ fn said(output: &Output, common: &Common, ended: &Outcome) -> Result<Exit, Failu
     };
     let text = ended.to_string();
     let value = json!({"schema_version": SCHEMA_VERSION, "code": "", "outcome": outcome, "text": text});
-    output.show(&value, |_| format!("{text}\n"))?;
+    output.show(&value, |output| text.lines().map(|line| wrapped(line, "", output.width())).collect())?;
     Ok(exit)
 }
 

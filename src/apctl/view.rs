@@ -7,7 +7,7 @@ pub(super) mod simulate;
 pub(super) mod status;
 pub(super) mod timeline;
 
-use super::output::Output;
+use super::output::{Output, Tone};
 use comfy_table::{ContentArrangement, Table, presets};
 
 /// A table without lines, no wider than the output.
@@ -60,4 +60,9 @@ pub(super) fn wrapped(text: &str, indent: &str, width: usize) -> String {
         lines.push_str(&format!("{indent}{line}\n"));
     }
     lines
+}
+
+/// The same in a colour, without an indent.
+pub(super) fn painted(tone: Tone, text: &str, output: &Output) -> String {
+    wrapped(text, "", output.width()).lines().map(|line| output.paint(tone, line) + "\n").collect()
 }

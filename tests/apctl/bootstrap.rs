@@ -2,6 +2,7 @@
 
 use super::mariadb::{Server, find_tool};
 use super::netns::Namespace;
+use super::pages::golden;
 use super::{code, err, json, out};
 use std::process::Output;
 
@@ -57,21 +58,39 @@ impl<'n> Pair<'n> {
     }
 }
 
+impl Pair<'_> {
+    /// What the command said, without what differs from run to run.
+    fn told(&self, node: usize, words: &[&str], page: &mut String) -> Output {
+        let output = self.bootstrap(node, words);
+        let mut text = format!("==== db{} bootstrap {}\n{}", node + 1, words.join(" "), out(&output));
+        text.extend(err(&output).lines().map(|line| format!("stderr: {line}\n")));
+        text.push_str(&format!("---- exit {}\n\n", code(&output)));
+        for (index, server) in self.servers.iter().enumerate() {
+            text = text.replace(&server.socket().display().to_string(), &format!("SOCKET{}", index + 1));
+            text = text.replace(&format!(":{}", server.address().port()), &format!(":PORT{}", index + 1));
+        }
+        page.push_str(&text.replace(&self.folder.path().display().to_string(), "FOLDER"));
+        output
+    }
+}
+
 #[test]
 fn two_empty_servers_become_a_pair_that_replicates() {
     let namespace = namespace();
     namespace.block_on(|| async {
         let pair = Pair::start(&namespace).await;
-        let plan = pair.bootstrap(0, &["--dry-run"]);
+        let mut page = String::new();
+        let plan = pair.told(0, &["--dry-run"], &mut page);
         assert_eq!(code(&plan), 0, "{plan:?}");
         assert!(out(&plan).contains("install accounts"), "{plan:?}");
-        let first = pair.bootstrap(0, &[]);
+        let first = pair.told(0, &[], &mut page);
         assert_eq!(code(&first), 0, "{first:?}");
-        let second = pair.bootstrap(1, &["-o", "json"]);
+        let second = pair.told(1, &["-o", "json"], &mut page);
         assert_eq!(code(&second), 0, "{second:?}");
         assert_eq!(json(&second)["outcome"], "following", "{second:?}");
-        let again = pair.bootstrap(1, &["--exit-code"]);
+        let again = pair.told(1, &["--exit-code"], &mut page);
         assert_eq!(code(&again), 10, "{again:?}");
+        golden("bootstrap.txt", &page);
 
         pair.servers[0].sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY)").await;
         pair.servers[0].sql("INSERT INTO shop.orders VALUES (42)").await;

@@ -4,7 +4,7 @@ use super::{code, json, netns, out};
 use std::path::Path;
 
 /// A configuration file for a node that holds 10.77.0.1 on `eth0`.
-fn configuration(folder: &Path, more: &str) -> std::path::PathBuf {
+pub fn configuration(folder: &Path, more: &str) -> std::path::PathBuf {
     let place = folder.display();
     let file = folder.join("apd.toml");
     let text = format!(
@@ -104,14 +104,11 @@ fn simulate_predicts_without_a_daemon_and_always_the_same() {
     let faults = ["--fault", "power-off", "--fault", "switchover", "--seeds", "20"];
     let output = apctl(&faults);
     assert_eq!(code(&output), 0, "{output:?}");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/simulate.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&golden, out(&output)).unwrap();
-    }
-    let kept = std::fs::read_to_string(&golden).unwrap();
-    assert_eq!(out(&output), kept, "UPDATE_GOLDEN=1 cargo nextest run -E 'binary(apctl)' writes it anew");
+    super::pages::golden("simulate.txt", &out(&output));
     let few = ["--fault", "power-off", "--seeds", "2", "-o"];
-    let value = json(&apctl(&[&few[..], &["json"]].concat()));
+    let output = apctl(&[&few[..], &["json"]].concat());
+    super::pages::golden("simulate.json", &out(&output));
+    let value = json(&output);
     assert_eq!(value["lease_ms"], 350, "{value}");
     let power_off = &value["predictions"][0];
     let median = power_off["outage_ms"]["median"].as_u64().unwrap();

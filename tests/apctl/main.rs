@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bootstrap;
+mod canned;
 mod changes;
 mod configuration;
 #[path = "../support/control.rs"]
 mod control;
 mod events;
+mod golden;
 mod host;
 mod http;
 mod journal;

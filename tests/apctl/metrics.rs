@@ -161,6 +161,34 @@ fn r1_81_promtool_finds_nothing_to_say_of_the_metrics() {
     assert!(!checked.status.success(), "{checked:?}");
 }
 
+/// Prometheus' own reader of OpenMetrics takes the page, each sample at a time that it asks for; and it is a strict one.
+#[test]
+fn r1_81_prometheus_reads_the_open_metrics() {
+    let daemon = Daemon::start(Setup::default());
+    let accept =
+        "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3\r\n";
+    let page = tcp(&daemon, "GET", "/metrics", accept, "").body;
+    let timed = page.lines().map(|line| match line.starts_with('#') {
+        true => format!("{line}\n"),
+        false => format!("{line} 1795230000\n"),
+    });
+    let timed: String = timed.collect();
+    let folder = tempfile::tempdir().unwrap();
+    let read = |text: &str| {
+        let file = folder.path().join("page");
+        std::fs::write(&file, text).unwrap();
+        let blocks = folder.path().join("blocks");
+        let words = ["tsdb", "create-blocks-from", "openmetrics"];
+        promtool(&[&words[..], &[file.to_str().unwrap(), blocks.to_str().unwrap()]].concat(), "")
+    };
+    let taken = read(&timed);
+    assert!(taken.status.success(), "{taken:?}");
+    for (from, to) in [("# EOF\n", ""), ("# TYPE apd_takeovers counter", "# TYPE apd_takeovers kounter")] {
+        assert!(timed.contains(from), "{from} is not in {timed}");
+        assert!(!read(&timed.replace(from, to)).status.success(), "{from:?} -> {to:?}");
+    }
+}
+
 #[test]
 fn r1_81_the_alert_rules_hold_what_they_promise() {
     let rules = std::fs::read_to_string(tree().join(RULES)).unwrap();

@@ -42,7 +42,7 @@ fn ill(inquiry: Inquiry) {
     }
 }
 
-fn examination() -> Examination {
+pub fn examination() -> Examination {
     let symptoms = vec![
         Symptom::good("configuration", "/etc/apd/apd.toml is valid, and is what runs"),
         Symptom::error(
@@ -57,7 +57,7 @@ fn examination() -> Examination {
     Examination::new("db1", symptoms)
 }
 
-fn configuration(of_peer: bool) -> Value {
+pub fn configuration(of_peer: bool) -> Value {
     let (node, wait, hash) =
         if of_peer { ("db2", "30s", "00000000000000b2") } else { ("db1", "10s", "00000000000000a1") };
     json!({"schema_version": 1, "node": node, "hash": hash, "version": "test", "keys": {
@@ -151,7 +151,7 @@ fn pages_for_operators_are_not_served_over_tcp() {
 }
 
 /// The verbs that `--help` lists, with those below them.
-fn verbs(prefix: &[&str]) -> Vec<Vec<String>> {
+pub fn verbs(prefix: &[&str]) -> Vec<Vec<String>> {
     let help = apctl_command().args(prefix).arg("--help").output().unwrap();
     let help = out(&help);
     let Some(list) = help.split("Commands:\n").nth(1) else { return Vec::new() };
@@ -281,7 +281,7 @@ fn status_json_fits_its_schema() {
 }
 
 /// A status in which everything is told that can be.
-fn full() -> Snapshot {
+pub fn full() -> Snapshot {
     let mut snapshot = standby_at(frozen_clock());
     let status = &mut snapshot.status;
     let service = |name: &str, state: &str, fault: Option<&str>| ServiceStatus {

@@ -1,14 +1,14 @@
 //! `apctl explain`.
 
 use super::super::output::{Output, Tone};
-use super::{clean, span, table, text, wrapped};
+use super::{clean, painted, span, table, text, wrapped};
 use crate::wire::control::{Explain, Transition};
 
 /// The whole explanation.
 pub fn render(explain: &Explain, output: &Output) -> String {
     let width = output.width();
     let since = explain.since_ms.map(|since| format!(" (for {})", span(since))).unwrap_or_default();
-    let mut page = output.paint(Tone::Strong, &format!("{}{since}", clean(&explain.state))) + "\n";
+    let mut page = painted(Tone::Strong, &format!("{}{since}", clean(&explain.state)), output);
     if !explain.rule.code.is_empty() {
         page.push_str(&heading("rule that fired", output));
         page.push_str(&wrapped(

@@ -30,7 +30,10 @@ fn line(entry: &HistoryEntry, output: &Output) -> String {
         }
         kind => format!(" ({kind})"),
     };
-    let head = format!("{}  {:>5}  {code}{about}\n", time(entry), entry.epoch);
+    let before = format!("{}  {:>5}  ", time(entry), entry.epoch);
+    let length = before.len() + entry.code.len() + about.len();
+    let about = if length > output.width() { format!("\n   {about}") } else { about };
+    let head = format!("{before}{code}{about}\n");
     let mut lines = head + &wrapped(&clean(&entry.text), "    ", output.width());
     if let Some(remedy) = fact("remedy") {
         lines.push_str(&wrapped(&format!("-> {}", clean(&remedy)), "    ", output.width()));

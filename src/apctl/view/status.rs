@@ -2,7 +2,7 @@
 //! command that resolves it, then both nodes side by side, then what the next fault would do.
 
 use super::super::output::{Output, Tone};
-use super::{clean, span, table, text, wrapped};
+use super::{clean, painted, span, table, text, wrapped};
 use crate::decision::why::{Severity, Why};
 use crate::decision::words::Role;
 use crate::wire::control::{CheckStatus, ServiceStatus, Status};
@@ -18,8 +18,7 @@ pub fn render(status: &Status, output: &Output) -> String {
         let id = operation.id.as_ref().map(|id| format!(" (operation {id})")).unwrap_or_default();
         let line =
             format!("now: {}{id} for {}: {}", operation.name, span(operation.age_ms), clean(&operation.step));
-        page.push_str(&output.paint(Tone::Strong, &line));
-        page.push('\n');
+        page.push_str(&painted(Tone::Strong, &line, output));
     }
     page.push('\n');
     page.push_str(&text(&nodes(status, output)));
@@ -35,8 +34,7 @@ fn headline(status: &Status, output: &Output) -> String {
         Some(Severity::Warning) => Tone::Warning,
         Some(Severity::Error) => Tone::Bad,
     };
-    let line = headline_of(status);
-    wrapped(&line, "", output.width()).lines().map(|line| output.paint(tone, line) + "\n").collect()
+    painted(tone, &headline_of(status), output)
 }
 
 /// The same without colour.

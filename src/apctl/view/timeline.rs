@@ -1,14 +1,14 @@
 //! `apctl timeline`: one takeover in milliseconds.
 
 use super::super::output::{Output, Tone};
-use super::{clean, table, text, wrapped};
+use super::{clean, painted, table, text, wrapped};
 use crate::wire::control::{Timeline, TimelineStep};
 use comfy_table::{Cell, CellAlignment};
 
 /// Heading, steps, sum.
 pub fn render(timeline: &Timeline, output: &Output) -> String {
     let heading = format!("epoch {}: {}, begun {}", timeline.epoch, timeline.kind, timeline.started_at);
-    let mut page = output.paint(Tone::Strong, &heading) + "\n";
+    let mut page = painted(Tone::Strong, &heading, output);
     page.push_str(&wrapped(&format!("{}: {}", timeline.reason, clean(&timeline.text)), "", output.width()));
     let mut rows = table(output);
     rows.add_row(["at ms", "took ms", "step", "result", ""].map(Cell::new));
@@ -50,5 +50,5 @@ fn sum(timeline: &Timeline, output: &Output) -> String {
         Some(lost) => lines.push_str(&format!("; accepted writes lost: {lost}")),
         None => {}
     }
-    wrapped(&lines, "", output.width()).lines().map(|line| output.paint(Tone::Strong, line) + "\n").collect()
+    painted(Tone::Strong, &lines, output)
 }
