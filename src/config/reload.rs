@@ -23,6 +23,8 @@ const LIVE: &[&[&str]] = &[
     &["mariadb", "max_lag_for_switchover"],
     &["gateway"],
     &["check"],
+    &["hook"],
+    &["alerts"],
     &["log", "level"],
 ];
 

@@ -92,6 +92,11 @@ pub fn run(loaded: Loaded, started: Started) -> anyhow::Result<()> {
     .start()?;
     let surroundings = Surroundings { configs: configs.clone(), inquiries, journal: journal.clone() };
     let (found, effects) = assemble(&config, instance, work.handle(), &events, surroundings)?;
+    let alerts = {
+        let _entered = work.enter();
+        let alerts = part_of(&configs, |config| config.alerts.clone());
+        AlertQueue::spawn(&config.cluster.name, &config.me.name, &alerts)
+    };
     let host = Host {
         file: started.configuration.clone(),
         running: loaded.into(),
@@ -103,10 +108,7 @@ pub fn run(loaded: Loaded, started: Started) -> anyhow::Result<()> {
         link: link_settings(&config, instance),
     };
     work.spawn(host.run(asked));
-    let recorder = {
-        let _entered = work.enter();
-        Recorder::new(journal, AlertQueue::spawn(&config))
-    };
+    let recorder = Recorder::new(journal, alerts);
     let recording = Recording::start(config.paths.recording());
     let publisher = Publisher::new(config.clone(), snapshots);
     let node = Node::new(config.decision_settings());
@@ -216,7 +218,11 @@ fn assemble(
         stream,
         database,
         work: work.clone(),
-        roles: RoleTeller::new(HookQueue::spawn(config.hooks.clone(), config.paths.clone(), journal.clone())),
+        roles: RoleTeller::new(HookQueue::spawn(
+            part_of(&configs, |config| config.hooks.clone()),
+            config.paths.clone(),
+            journal.clone(),
+        )),
         journal,
         inquiries,
         answers: Default::default(),
@@ -230,6 +236,25 @@ fn heartbeat_rows_every(config: &Config) -> Duration {
     (config.lease.duration / 2).clamp(Duration::from_millis(40), Duration::from_secs(1))
 }
 
+/// A part of the configuration, and each reload that changes it.
+fn part_of<T: PartialEq + Send + Sync + 'static>(
+    configs: &watch::Sender<Arc<Config>>,
+    part: fn(&Config) -> T,
+) -> watch::Receiver<T> {
+    let mut current = configs.subscribe();
+    let (sender, receiver) = watch::channel(part(&current.borrow_and_update()));
+    tokio::spawn(async move {
+        while current.changed().await.is_ok() {
+            let mut fresh = part(&current.borrow_and_update());
+            sender.send_if_modified(|kept| {
+                std::mem::swap(kept, &mut fresh);
+                *kept != fresh
+            });
+        }
+    });
+    receiver
+}
+
 fn watch_database(
     configs: &watch::Sender<Arc<Config>>,
     database: &Arc<Database>,
@@ -237,17 +262,9 @@ fn watch_database(
     wanted: watch::Receiver<Option<Epoch>>,
     events: &UnboundedSender<Event>,
 ) {
-    let mut current = configs.subscribe();
-    let config = current.borrow_and_update().clone();
-    let (timing, timings) = watch::channel(config.mariadb_check);
-    tokio::spawn(async move {
-        while current.changed().await.is_ok() {
-            let fresh = current.borrow_and_update().mariadb_check;
-            timing.send_if_modified(|timing| std::mem::replace(timing, fresh) != fresh);
-        }
-    });
+    let timings = part_of(configs, |config| config.mariadb_check);
     let (reports, mut reported) = mpsc::channel(16);
-    let every = heartbeat_rows_every(&config);
+    let every = heartbeat_rows_every(&configs.borrow());
     tokio::spawn(database.clone().watch(timings, reports, beats, every));
     let sink = events.clone();
     tokio::spawn(async move {

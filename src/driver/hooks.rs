@@ -18,6 +18,8 @@ use tokio::time::{Instant, timeout};
 
 /// Changes that wait: hooks that take so long that more come together are told of no further ones.
 const QUEUE: usize = 64;
+/// What the name of a hook begins with, among those of which something is wrong.
+const HOOK: &str = "hook ";
 /// When the daemon stops, a hook that still runs gets this much more time.
 const LAST_CHANCE: Duration = Duration::from_secs(3);
 
@@ -41,8 +43,8 @@ pub struct HookQueue {
 }
 
 impl HookQueue {
-    /// Starts the workers on the present runtime.
-    pub fn spawn(hooks_in_order: Vec<Hook>, paths: Paths, journal: JournalHandle) -> Self {
+    /// Starts the workers on the present runtime. Each change is told to the hooks that there are when its turn comes.
+    pub fn spawn(hooks_in_order: watch::Receiver<Vec<Hook>>, paths: Paths, journal: JournalHandle) -> Self {
         let (hooks, to_hooks) = channel(QUEUE);
         let (files, to_files) = channel(QUEUE);
         let (stopping, stopped) = watch::channel(false);
@@ -102,7 +104,7 @@ impl HookQueue {
 
 /// Runs the hooks.
 struct Worker {
-    hooks: Vec<Hook>,
+    hooks: watch::Receiver<Vec<Hook>>,
     journal: JournalHandle,
     problems: Problems,
     stopping: watch::Receiver<bool>,
@@ -110,9 +112,19 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self, mut changes: Receiver<Told>) {
-        let hooks = std::mem::take(&mut self.hooks);
-        while let Some(Told { change, done }) = changes.recv().await {
+        loop {
+            let told = tokio::select! {
+                biased;
+                Ok(()) = self.hooks.changed() => {
+                    // What was wrong with a hook of before says nothing of one of now.
+                    self.problems.send_modify(|shown| shown.retain(|name, _| !name.starts_with(HOOK)));
+                    continue;
+                }
+                told = changes.recv() => told,
+            };
+            let Some(Told { change, done }) = told else { return };
             let last = done.is_some();
+            let hooks = self.hooks.borrow().clone();
             for (place, hook) in hooks.iter().enumerate() {
                 if hook.on.contains(&change.event) && (last || !*self.stopping.borrow()) {
                     self.run_one(place + 1, hook, &change, last).await;
@@ -168,7 +180,7 @@ impl Worker {
             }
         };
         self.journal.record(entry.with("event", event).with("took_ms", milliseconds));
-        note(&self.problems, format!("hook {place}"), why);
+        note(&self.problems, format!("{HOOK}{place}"), why);
     }
 }
 
@@ -242,6 +254,10 @@ mod tests {
     }
 
     fn queue(folder: &Path, hooks: Vec<Hook>) -> HookQueue {
+        reloadable(folder, watch::channel(hooks).1)
+    }
+
+    fn reloadable(folder: &Path, hooks: watch::Receiver<Vec<Hook>>) -> HookQueue {
         let paths = Paths {
             state_dir: folder.into(),
             run_dir: folder.into(),
@@ -301,5 +317,26 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
         assert_eq!(log(path), ["slow MASTER", "slow STOP"]);
         assert_eq!(queue.problems().len(), 1, "only the file: {:?}", queue.problems());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn r2_11_a_reload_changes_the_hooks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let long = Duration::from_secs(20);
+        let (hooks, current) = watch::channel(vec![hook(path, "before", "exit 3", long)]);
+        let queue = reloadable(path, current);
+        let shown = |count| {
+            let mut problems = queue.problems.clone();
+            async move { problems.wait_for(|shown| shown.len() == count).await.map(drop).unwrap() }
+        };
+        queue.tell(change(Word::Active));
+        // The hook that failed, and the file that cannot be written.
+        timeout(long, shown(2)).await.unwrap();
+        hooks.send_replace(vec![hook(path, "after", "", long), hook(path, "more", "", long)]);
+        timeout(long, shown(1)).await.expect("a hook that is no more has no problem");
+        queue.tell(change(Word::Standby));
+        queue.stop_after_all(change(Word::Stop)).await;
+        assert_eq!(log(path), ["before MASTER", "after BACKUP", "more BACKUP", "after STOP", "more STOP"]);
     }
 }

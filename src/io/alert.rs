@@ -17,20 +17,42 @@ pub enum Channel {
     Webhook(Box<webhook::Webhook>),
 }
 
-impl Channel {
-    /// Those that are configured.
-    pub fn all(alerts: &Alerts) -> Vec<Self> {
-        let mail = alerts.smtp.clone().map(|smtp| Self::Smtp(Box::new(smtp::Mailer::new(smtp))));
-        let hook = alerts.webhook.clone().map(|url| Self::Webhook(Box::new(webhook::Webhook::new(url))));
-        mail.into_iter().chain(hook).collect()
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Mail.
+    Smtp,
+    /// A POST of JSON.
+    Webhook,
+}
+
+impl Kind {
+    /// Each.
+    pub const ALL: [Self; 2] = [Self::Smtp, Self::Webhook];
+
+    /// The way, where it is configured.
+    pub fn of(self, alerts: &Alerts) -> Option<Channel> {
+        match self {
+            Self::Smtp => alerts.smtp.clone().map(|smtp| Channel::Smtp(Box::new(smtp::Mailer::new(smtp)))),
+            Self::Webhook => {
+                alerts.webhook.clone().map(|url| Channel::Webhook(Box::new(webhook::Webhook::new(url))))
+            }
+        }
     }
 
     /// As in the configuration.
-    pub const fn name(&self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Smtp(_) => "alerts.smtp",
-            Self::Webhook(_) => "alerts.webhook",
+            Self::Smtp => "alerts.smtp",
+            Self::Webhook => "alerts.webhook",
         }
+    }
+}
+
+impl Channel {
+    /// Those that are configured.
+    pub fn all(alerts: &Alerts) -> Vec<Self> {
+        Kind::ALL.iter().filter_map(|kind| kind.of(alerts)).collect()
     }
 
     /// Tries once, within a time that the configuration bounds.

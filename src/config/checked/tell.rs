@@ -2,7 +2,7 @@
 
 use super::CertificateTrust;
 use crate::wire::role_change::Word;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
 /// `[[hook]]`.
@@ -19,7 +19,7 @@ pub struct Hook {
 }
 
 /// `[alerts]`: the ways that are configured.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alerts {
     /// By mail.
     pub smtp: Option<Smtp>,
@@ -54,3 +54,12 @@ pub struct Webhook {
     /// `https`: whom to believe.
     pub tls: Option<CertificateTrust>,
 }
+
+impl PartialEq for Webhook {
+    fn eq(&self, other: &Self) -> bool {
+        let rest = |one: &Self| (one.host.clone(), one.port, one.tls.clone());
+        rest(self) == rest(other) && self.path.expose_secret() == other.path.expose_secret()
+    }
+}
+
+impl Eq for Webhook {}
