@@ -1,5 +1,6 @@
 //! The promises, looked at from outside: never what a node believes, only what the world does.
 
+use super::faults::PRIVILEGED;
 use super::world::{MS, World};
 use crate::decision::peer::{Acknowledge, PeerMessage};
 use crate::decision::settings::OnUndrained;
@@ -27,7 +28,7 @@ pub struct Checkers {
     unwritable_since: [Option<u64>; 2],
     /// Both served in a partition: one of them loses what it took.
     pub forked: bool,
-    /// Two writers that began in a pure partition.
+    /// Two open gates that began in a pure partition: also while clients reach only one of them.
     split: bool,
     /// Until when a pure partition, or what it leaves, excuses two writers.
     pub partition_until: u64,
@@ -35,12 +36,17 @@ pub struct Checkers {
     pub disturbed_at: u64,
     /// The other server can be reached from here since.
     reached_since: [Option<u64>; 2],
+    /// The server takes writes since: from then on nothing of another one can be fetched any more.
+    writable_since: [Option<u64>; 2],
     pub last_active: Option<(usize, u64)>,
     /// Until when a kernel timer that stood still excuses two writers.
     pub woke_until: u64,
     /// Hosts that stood still as a virtual machine, came back with an open gate, and have not heard the peer since:
-    /// nothing in them tells that time has passed. No level without synchronous replication promises more.
-    pub unaware: [bool; 2],
+    /// nothing in them tells that time has passed. No level without synchronous replication promises more. When they
+    /// came back, on their own clock.
+    pub unaware: [Option<Instant>; 2],
+    /// When each host was cut off from everybody while it served alone already.
+    isolated_alone_at: [Option<u64>; 2],
     /// When each host was last in mode standalone.
     pub standalone_at: [Option<u64>; 2],
     /// Who was active when the first fault struck.
@@ -77,25 +83,7 @@ impl World {
             self.excuse_partition();
         }
         self.look_at_services();
-        // Two that answer for the address are one step from two that write.
-        if self.answers(0) && self.answers(1) {
-            // Two that began in a partition end when they can hear each other again.
-            let hears = |host: usize| self.hosts[host].daemon.as_ref().is_some_and(|daemon| !daemon.paused);
-            let hear = hears(0) && hears(1) && self.round_trip(super::plan::Protocol::Peer);
-            if self.checkers.split && !hear {
-                self.excuse_partition();
-            }
-            let excused = self.now <= self.checkers.partition_until.max(self.checkers.woke_until);
-            if !excused && !self.checkers.unaware.contains(&true) {
-                self.break_promise(format!("S1: both nodes answer for the address, writable: {accepts:?}"));
-            } else {
-                self.checkers.split = true;
-                self.checkers.forked = true;
-                self.mark("two nodes serve in a pure partition");
-            }
-        } else {
-            self.checkers.split = false;
-        }
+        self.look_for_two(accepts);
         for (host, accepts) in accepts.into_iter().enumerate() {
             if accepts {
                 self.checkers.last_active = Some((host, self.now));
@@ -104,6 +92,30 @@ impl World {
             let reached = self.reaches_server(host);
             let since = &mut self.checkers.reached_since[host];
             *since = if reached { since.or(Some(self.now)) } else { None };
+            let since = &mut self.checkers.writable_since[host];
+            *since = if self.hosts[host].server.read_only { None } else { since.or(Some(self.now)) };
+        }
+    }
+
+    /// S1: two that answer for the address are one step from two that write.
+    fn look_for_two(&mut self, accepts: [bool; 2]) {
+        if !(0..2).all(|host| self.hosts[host].gate.answers(self.now)) {
+            self.checkers.split = false;
+            return;
+        }
+        // Two that began in a partition end when they can hear each other again.
+        let hears = |host: usize| self.hosts[host].daemon.as_ref().is_some_and(|daemon| !daemon.paused);
+        let hear = hears(0) && hears(1) && self.round_trip(super::plan::Protocol::Peer);
+        if self.checkers.split && !hear {
+            self.excuse_partition();
+        }
+        let woke = self.checkers.unaware.iter().any(Option::is_some);
+        if woke || self.now <= self.checkers.partition_until.max(self.checkers.woke_until) {
+            self.checkers.split = true;
+            self.checkers.forked = true;
+            self.mark("two nodes serve in a pure partition");
+        } else if self.answers(0) && self.answers(1) {
+            self.break_promise(format!("S1: both nodes answer for the address, writable: {accepts:?}"));
         }
     }
 
@@ -158,21 +170,24 @@ impl World {
     /// A host that stood still goes on as if nothing had been. If the other one has served meanwhile, or does before
     /// this one hears of it, each has writes of its own.
     pub fn goes_on_unaware(&mut self, host: usize) {
-        self.checkers.unaware[host] = true;
+        self.checkers.unaware[host] = Some(self.local(host));
         let mine = self.hosts[host].gate.lease.unwrap_or_default().0;
         self.checkers.forked |= self.checkers.newest > mine;
     }
 
-    /// A daemon takes a message of the peer. One of a newer epoch, or an acknowledgement, which a node that takes over
-    /// does not give, tells it where it stands.
+    /// A daemon takes a message of the peer. One of a newer epoch tells it where it stands, and so does an
+    /// acknowledgement, which a node that takes over does not give: of what was sent since, not of what was under way
+    /// while the host stood still.
     pub fn heard(&mut self, host: usize, message: &PeerMessage) {
+        let Some(woke) = self.checkers.unaware[host] else { return };
         let mine = self.hosts[host].gate.lease.unwrap_or_default().0;
         let tells = match message {
             PeerMessage::Heartbeat(heartbeat) => heartbeat.facts.epoch > mine,
-            PeerMessage::Acknowledge(_) => true,
+            PeerMessage::Acknowledge(acknowledge) => acknowledge.sent > woke,
             _ => false,
         };
-        if tells && std::mem::take(&mut self.checkers.unaware[host]) {
+        if tells {
+            self.checkers.unaware[host] = None;
             let lease = Self::nanos(self.hosts[host].settings.lease);
             let until = self.now + 2 * lease + 2 * self.network.slowest();
             self.checkers.woke_until = self.checkers.woke_until.max(until);
@@ -191,13 +206,13 @@ impl World {
 
     /// A gate was opened: a takeover.
     pub fn opened(&mut self, host: usize, epoch: Epoch) {
-        self.checkers.forked |= self.checkers.unaware[1 - host];
+        self.checkers.forked |= self.checkers.unaware[1 - host].is_some();
         // A node whose operator made it standalone serves whatever the other one does.
         let alone = |at: &Option<u64>| at.is_some_and(|at| self.now <= at + 3_000 * MS);
         if self.checkers.standalone_at.iter().any(alone) && !self.round_trip(super::plan::Protocol::Peer) {
             self.checkers.forked = true;
         }
-        self.checkers.unaware[host] = false;
+        self.checkers.unaware[host] = None;
         let partition = self.now <= self.checkers.partition_until;
         if epoch <= self.checkers.newest && !partition && !self.checkers.forked {
             let newest = self.checkers.newest;
@@ -217,7 +232,6 @@ impl World {
         // The newest is the ledger's row by now.
         self.checkers.reused |= newest <= self.checkers.used[host];
         self.look_at_data(host);
-        self.look_at_service_of_opened(host);
     }
 
     /// S5: what is acknowledged and here to be had is not left behind.
@@ -247,9 +261,13 @@ impl World {
         let unsynced = &self.checkers.unsynced;
         let to_be_had = missing.iter().filter(|id| there.contains(id) && !unsynced.contains(id)).count();
         let bound = 3_000 * MS + 4 * Self::nanos(self.hosts[host].settings.lease);
-        let reached = self.checkers.reached_since[host].is_some_and(|since| self.now > since + bound);
+        let until = self.checkers.writable_since[host].unwrap_or(self.now);
+        let reached = self.checkers.reached_since[host].is_some_and(|since| until > since + bound);
         let contact = self.round_trip(super::plan::Protocol::Peer);
-        if to_be_had > 0 && reached && contact && !promotes && !self.checkers.forked && !self.judge.forced() {
+        // What an administrator wrote past `read_only` parted the histories: either side has something of its own.
+        let parted = self.hosts[host].server.data.range(PRIVILEGED..).any(|id| !there.contains(id));
+        let excused = promotes || parted || self.checkers.forked || self.judge.forced();
+        if to_be_had > 0 && reached && contact && !excused {
             self.break_promise(format!(
                 "S5: db{} opens without {to_be_had} acknowledged writes that the other server has",
                 host + 1
@@ -285,11 +303,20 @@ impl World {
     }
 
     /// An isolated node goes on by itself at `vrrp`, and everywhere in mode standalone (until its lease of that time
-    /// is over): when its port comes back, both serve until it notices.
-    pub fn excuse_isolation(&mut self, host: usize) {
-        let settings = &self.hosts[host].settings;
-        let leases = 4 * Self::nanos(settings.lease);
-        let alone = self.checkers.standalone_at[host].is_some_and(|at| self.now <= at + leases);
+    /// is over): when its port comes back, both serve until it notices. So does one that had gone on alone by the
+    /// targets' answers before, and was then cut off for less than its lease.
+    pub fn excuse_isolation(&mut self, host: usize, begins: bool) {
+        let (settings, now) = (&self.hosts[host].settings, self.now);
+        let lease = Self::nanos(settings.lease);
+        let of = self.hosts[host].gate.lease.unwrap_or_default().0;
+        let solo = self.hosts[host].gate.open(now) && self.solo_on_disk(host, of);
+        let isolated = &mut self.checkers.isolated_alone_at[host];
+        if begins {
+            *isolated = solo.then_some(now);
+        }
+        let shortly = solo && isolated.is_some_and(|at| now <= at + lease + Self::nanos(settings.slice()));
+        let alone =
+            shortly && !begins || self.checkers.standalone_at[host].is_some_and(|at| now <= at + 4 * lease);
         if alone || settings.protection == Protection::Vrrp {
             self.excuse_partition();
         }

@@ -24,6 +24,9 @@ pub struct Course {
     errant: u32,
 }
 
+/// Numbers from here on are writes of administrators.
+pub const PRIVILEGED: u32 = u32::MAX - 10_000;
+
 /// The protocols between the nodes.
 const BETWEEN: [Protocol; 4] = [Protocol::Vrrp, Protocol::Peer, Protocol::Sql, Protocol::Arp];
 
@@ -155,7 +158,7 @@ impl World {
             }
             What::Isolate => {
                 count(&mut self.network.isolated[host]);
-                self.excuse_isolation(host);
+                self.excuse_isolation(host, on);
             }
             What::ApiFails => self.hosts[host].api = !on,
             What::ServiceBreaks => {
@@ -179,7 +182,7 @@ impl World {
                     }
                 }
                 if fault.protocol == Some(Protocol::Gateway) {
-                    self.excuse_isolation(host);
+                    self.excuse_isolation(host, on);
                 }
             }
             What::NodesOnly => self.cut_both(&BETWEEN[..2], on),

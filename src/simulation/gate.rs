@@ -17,6 +17,8 @@ pub enum ToGate {
         epoch: Epoch,
         end: Instant,
         solo: bool,
+        /// The services of the role were seen to when the order left: it may be obeyed late.
+        served: bool,
     },
     /// `solo`: the record was on disk when the order left.
     Renew {
@@ -118,8 +120,8 @@ impl World {
             return;
         }
         match message {
-            ToGate::Open { run, ticket, epoch, end, solo } => {
-                let result = self.gate_opens(host, epoch, end);
+            ToGate::Open { run, ticket, epoch, end, solo, served } => {
+                let result = self.gate_opens(host, epoch, end, served);
                 if result.is_ok() {
                     self.look_at_lease(host, epoch, end, solo);
                 }
@@ -154,7 +156,7 @@ impl World {
         self.tell(delay, host, run, Event::StepEnded { ticket, result });
     }
 
-    fn gate_opens(&mut self, host: usize, epoch: Epoch, end: Instant) -> Result<(), String> {
+    fn gate_opens(&mut self, host: usize, epoch: Epoch, end: Instant, served: bool) -> Result<(), String> {
         let local = self.local(host);
         if let Some((present, until)) = self.hosts[host].gate.lease.filter(|(_, until)| *until > local) {
             if present != epoch {
@@ -170,6 +172,10 @@ impl World {
         self.hosts[host].gate.address = true;
         self.write_element(host, epoch, end, true);
         self.opened(host, epoch);
+        if !served {
+            let text = format!("R0-09: the gate of db{} opens before its service was started", host + 1);
+            self.break_promise(text);
+        }
         Ok(())
     }
 

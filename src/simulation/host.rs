@@ -418,7 +418,7 @@ impl World {
         let message = match step {
             AddressStep::Open { epoch, lease_end: end } => {
                 let solo = self.solo_on_disk(host, epoch);
-                ToGate::Open { run, ticket, epoch, end, solo }
+                ToGate::Open { run, ticket, epoch, end, solo, served: self.service_seen_to(host) }
             }
             AddressStep::Close => ToGate::Close { run, ticket },
             AddressStep::CutStream => ToGate::Cut { run, ticket, cut: true },

@@ -315,10 +315,22 @@ impl World {
         self.finish();
     }
 
+    /// Before the swap could be asked for, the active handed its role over by itself, because of a service that does not
+    /// run, say: what the states name as remedy is used.
+    fn no_longer_whole(&mut self, pair: Pair) {
+        match pair {
+            Pair::Alone(active) if self.hosts[1 - active].mode == Mode::Maintenance || self.waited(30) => {
+                self.stage(Stage::Rejoining);
+            }
+            Pair::None if self.waited(20) => self.stage(Stage::Healing),
+            _ => {}
+        }
+    }
+
     /// A planned swap in calm water: nothing is lost, the modes stay, and the other node serves.
     fn switch(&mut self, pair: Pair) {
         if self.judge.asked.is_none() {
-            let Pair::Whole(active) = pair else { return };
+            let Pair::Whole(active) = pair else { return self.no_longer_whole(pair) };
             self.judge.active = active;
             self.judge.tries += 1;
             let asked = self.random.below(2) as usize;

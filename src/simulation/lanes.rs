@@ -146,6 +146,7 @@ impl World {
         match self.perform(host, &job.step) {
             Tried::Wait(delay) => self.at(delay, Happening::LaneReady { host, run, lane: name, serial }),
             Tried::Ended(result) => {
+                self.trace_step(host, &job, &result);
                 let done = matches!(result, StepResult::Ok(_));
                 if done && matches!(job.step, Step::Record(RecordStep::SetMode { .. })) {
                     // Read once more: a hand may have written beside it.
@@ -159,6 +160,18 @@ impl World {
                 self.drop_front(host, run, name);
             }
         }
+    }
+
+    /// What servers did, for whoever reads a story.
+    fn trace_step(&mut self, host: usize, job: &Job, result: &StepResult) {
+        let late = if job.reported { ", late" } else { "" };
+        let ended = match (&job.step, result) {
+            (Step::Record(_) | Step::Units(_) | Step::Address(_), _) => return,
+            (_, StepResult::Ok(_)) => "done",
+            (_, StepResult::Failed(text)) => text.as_str(),
+            (_, StepResult::TimedOut) => "no answer",
+        };
+        self.trace(|| format!("db{} {:?}: {ended}{late}", host + 1, job.step));
     }
 
     fn drop_front(&mut self, host: usize, run: u64, name: LaneName) {
