@@ -5,10 +5,11 @@
 mod mariadb;
 
 use apd::decision::action::{Comparison, DatabaseStep, RemoteStep, StepOutput, StepResult};
+use apd::decision::gtid::GtidState;
 use apd::decision::words::{Epoch, NodeId};
 use apd::io::binlog::{Bookmark, Tail, TailError, read_tail};
 use apd::io::mariadb::Database;
-use mariadb::{LONG, Pair, Server, eventually, fails, ok};
+use mariadb::{LONG, Pair, Server, eventually, fails, ok, run};
 use std::time::Instant;
 
 async fn compare(database: &Database) -> Comparison {
@@ -93,6 +94,36 @@ async fn a_tail_of_notes_is_forgotten_and_the_server_follows_again() {
     ok(&pair.on_a, DatabaseStep::Follow { position: Some(found.common), own_tail_lost: false }).await;
     pair.caught_up().await;
     assert_eq!(content(&pair.a).await, content(&pair.b).await);
+}
+
+/// Their numbers must not be used again: the peer will have used them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notes_that_the_peer_is_about_to_apply_are_not_only_here() {
+    let pair = Pair::start().await;
+    let first = pair.a.state().await;
+    ok(&pair.on_b, DatabaseStep::StopApplying).await;
+    for number in 1..4 {
+        pair.a.sql(&format!("REPLACE INTO apd.epoch VALUES ({number}, 1, 'note', NOW(6), '')")).await;
+    }
+    let all = pair.a.state().await;
+    eventually("the peer has received them", || async {
+        let rows = pair.b.sql("SHOW ALL SLAVES STATUS").await;
+        rows[0].text("gtid_io_pos").parse::<GtidState>().unwrap().covers(&all.position())
+    })
+    .await;
+    ok(&pair.on_a, DatabaseStep::ForbidWrites).await;
+    // What nothing applies may be deleted with the relay log.
+    let found = compare(&pair.on_a).await;
+    assert_eq!((found.own_notes, &found.common), (3, &first));
+    let mut holder = pair.b.root().await;
+    run(&mut holder, "LOCK TABLES apd.epoch READ").await;
+    ok(&pair.on_b, DatabaseStep::ResumeApplying).await;
+    let found = compare(&pair.on_a).await;
+    assert!(found.errant.is_empty() && found.own_notes == 0, "{found:?}");
+    assert_eq!((&found.theirs, &found.common), (&first, &all));
+    run(&mut holder, "UNLOCK TABLES").await;
+    pair.caught_up().await;
+    assert_eq!(compare(&pair.on_a).await.own_notes, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

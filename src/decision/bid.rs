@@ -27,6 +27,12 @@ pub(super) struct Bid {
     /// When preparation that changes something began, if it did.
     cutting: Option<Instant>,
     ready: bool,
+    /// The wait was over before the bid began: there is time to hear whether the old active's server answers.
+    #[serde(default)]
+    late: bool,
+    /// Whether it does is known.
+    #[serde(default)]
+    answered: bool,
 }
 
 /// Preparations of a bid.
@@ -53,6 +59,7 @@ impl Node {
         let number = self.next_operation();
         // However long ago the wait ran out: nobody takes over without having looked for life.
         let began = self.now;
+        let late = self.bid_ends_at() <= began;
         let look = self.settings.heartbeat.max(SHORTEST_LOOK);
         self.wait.not_before = self.wait.not_before.max(self.now + look);
         let wait = self.bid_ends_at().since(self.now).as_millis();
@@ -73,7 +80,16 @@ impl Node {
             self.start_bid_step(number, BidStep::Drain);
         }
         let prepared = Prepared::default();
-        Phase::Bidding(Bid { number, began, right, prepared, cutting: None, ready: false })
+        Phase::Bidding(Bid {
+            number,
+            began,
+            right,
+            prepared,
+            cutting: None,
+            ready: false,
+            late,
+            answered: false,
+        })
     }
 
     fn start_bid_step(&mut self, number: u64, step: BidStep) {
@@ -113,7 +129,8 @@ impl Node {
     }
 
     pub(super) fn bid_begins_to_prepare(&self) -> bool {
-        self.bid_in_hand().is_some_and(|bid| bid.cutting.is_none()) && self.now >= self.bid_cuts_at()
+        let begins = |bid: &Bid| bid.cutting.is_none() && (bid.answered || !bid.late);
+        self.bid_in_hand().is_some_and(begins) && self.now >= self.bid_cuts_at()
     }
 
     /// A proof that came before the preparation began moved its begin; one that comes after it undoes it.
@@ -187,8 +204,17 @@ impl Node {
         }
         let reached = outcome(result);
         match step {
-            BidStep::Reach => bid.prepared.server_reachable = reached == Ok(StepOutput::Done),
+            BidStep::Reach => {
+                bid.answered = true;
+                bid.prepared.server_reachable = reached == Ok(StepOutput::Done);
+                if bid.prepared.server_reachable && bid.cutting.is_some() {
+                    // It is fenced first, and what it still sends counts: nothing stays prepared.
+                    (bid.prepared.stopped, bid.ready) = (false, true);
+                    self.undo_bid();
+                }
+            }
             BidStep::Drain => {}
+            BidStep::DrainAgain | BidStep::Stop if bid.prepared.server_reachable => {}
             BidStep::DrainAgain if bid.cutting.is_some() => match reached {
                 Ok(_) => {
                     self.start_bid_step(number, BidStep::Stop);

@@ -223,7 +223,11 @@ impl Node {
             self.mode.problem = Some(problem);
             return;
         }
-        if reading.mode == self.mode.mode || reading.interrupted {
+        if reading.mode == self.mode.mode {
+            self.mode.left_unwritten &= reading.interrupted;
+            return;
+        }
+        if reading.interrupted {
             return;
         }
         // An edit by hand is obeyed like the command, and carries no force.

@@ -84,6 +84,8 @@ pub(super) enum TakeoverStep {
     StartDatabase,
     /// What the peer's living server has.
     AskPeer,
+    /// ... is fetched, where no replica runs.
+    FollowPeer,
     /// ... is received and applied.
     CatchUp,
     /// Nothing from the old active any more.
@@ -115,6 +117,7 @@ pub(super) const TAKE_OVER: &[TakeoverStep] = &[
     TakeoverStep::StartDatabase,
     TakeoverStep::FenceServer,
     TakeoverStep::AskPeer,
+    TakeoverStep::FollowPeer,
     TakeoverStep::CatchUp,
     TakeoverStep::CutStream,
     TakeoverStep::Drain,

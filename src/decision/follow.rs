@@ -28,11 +28,17 @@ pub(super) struct FollowState {
     pub(super) next_rejoin: Instant,
     /// When both threads of the replica were last seen at work.
     pub(super) flowed_at: Option<Instant>,
+    /// Since when the peer has newer data and cannot serve.
+    #[serde(default)]
+    behind_since: Option<Instant>,
     /// What keeps this node from following; shown as the reason of role `fault`.
     pub(super) problem: Option<String>,
     comparison: Option<Comparison>,
     /// Where both servers have something that the other lacks: this node's state, as it was judged.
     judged: Option<GtidState>,
+    /// When a judgement that could not be given is asked for again.
+    #[serde(default)]
+    judge_again: Instant,
     restarts: u64,
 }
 
@@ -65,6 +71,8 @@ impl Node {
         {
             self.follow.flowed_at = Some(self.now);
         }
+        let behind = self.peer_keeps_newer_data();
+        self.follow.behind_since = self.follow.behind_since.or(Some(self.now)).filter(|_| behind);
         let report = &self.database.report;
         if !report.reachable {
             return;
@@ -97,7 +105,18 @@ impl Node {
     /// The replica runs, from the peer, without error; or there is nobody to follow.
     pub(super) fn follows_well(&self) -> bool {
         let active = self.fresh_facts().is_some_and(|facts| facts.role == Role::Active && facts.serving);
-        !active || self.replica_well()
+        let fetches = self.follow.behind_since.is_some_and(|since| self.now >= since + RETRY);
+        !(active || fetches) || self.replica_well()
+    }
+
+    /// The peer has all that is here and more, and cannot serve. Where that lasts, what it has is fetched, so that this
+    /// node can.
+    fn peer_keeps_newer_data(&self) -> bool {
+        let mine = &self.database.report.gtid;
+        self.fresh_facts().is_some_and(|facts| {
+            let cannot = facts.role != Role::Active && (!facts.fit || facts.mode == Mode::Maintenance);
+            cannot && facts.database_reachable && facts.gtid.covers(mine) && !mine.covers(&facts.gtid)
+        })
     }
 
     /// Both threads of the replica work.
@@ -143,6 +162,10 @@ impl Node {
     }
 
     fn follow_after(&mut self, comparison: Comparison) {
+        if self.follows_well() || !self.may_follow() {
+            // The comparison was long under way: nobody is to be followed any more.
+            return;
+        }
         if !comparison.errant.is_empty() {
             let list = comparison.errant.join(", ");
             self.cannot_follow(format!("diverged: only this node has {list}"));
@@ -175,7 +198,7 @@ impl Node {
 
     /// Asks whether what only this server has is data.
     pub(super) fn judge_fork(&mut self) {
-        if !self.follow.busy {
+        if !self.follow.busy && self.now >= self.follow.judge_again {
             self.follow.busy = true;
             let step = Step::Remote(RemoteStep::Compare);
             self.start(step, Duration::from_secs(2), Purpose::Follow(FollowStep::Judge));
@@ -185,6 +208,12 @@ impl Node {
     fn fork_judged(&mut self, comparison: Comparison) {
         // Newer than the last probe.
         self.database.report.gtid = comparison.mine.clone();
+        let under_way = !comparison.theirs.covers(&comparison.common);
+        if comparison.errant.is_empty() && comparison.own_notes == 0 && under_way {
+            // The peer has received it, and is about to apply it: then there is no fork.
+            self.follow.judge_again = self.now + self.settings.heartbeat;
+            return;
+        }
         if !comparison.errant.is_empty() || comparison.own_notes == 0 {
             self.follow.judged = Some(comparison.mine);
             return;

@@ -84,6 +84,17 @@ impl GtidState {
         all
     }
 
+    /// `self` with what its server received from another one and is about to apply: what lies beyond the newest number of
+    /// the domain. Where the two histories have parted, it never will.
+    pub fn with_received(&self, received: &GtidState) -> GtidState {
+        let position = self.position();
+        let newest =
+            |domain| position.iter().find(|gtid| gtid.domain == domain).map_or(0, |gtid| gtid.sequence);
+        let mut all = self.clone();
+        received.iter().filter(|gtid| gtid.sequence > newest(gtid.domain)).for_each(|gtid| all.insert(gtid));
+        all
+    }
+
     /// What `self` has and `other` lacks: for each (domain, server) the last sequence that `other`
     /// has (0 if none) and the last that `self` has.
     pub fn beyond(&self, other: &GtidState) -> Vec<Missing> {
@@ -233,6 +244,13 @@ mod tests {
         assert!(!b.covers(&a));
         assert_eq!(a.beyond(&b).iter().map(ToString::to_string).collect::<Vec<_>>(), ["0-1-19..26"]);
         assert_eq!(b.beyond(&a).iter().map(ToString::to_string).collect::<Vec<_>>(), ["0-2-1..27"]);
+    }
+
+    #[test]
+    fn what_is_received_counts_where_it_will_be_applied() {
+        let received = state("0-2-454,1-2-7");
+        assert_eq!(state("0-1-453,0-2-204,1-2-5").with_received(&received), state("0-1-453,0-2-454,1-2-7"));
+        assert_eq!(state("0-1-462,0-2-204,1-2-5").with_received(&received), state("0-1-462,0-2-204,1-2-7"));
     }
 
     #[test]

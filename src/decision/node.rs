@@ -77,6 +77,9 @@ pub(super) struct ModeView {
     pub nag_at: Option<Instant>,
     /// The file could not be written: the next try.
     pub write_again: Option<Instant>,
+    /// Maintenance is over, and the file does not say so yet.
+    #[serde(default)]
+    pub left_unwritten: bool,
 }
 
 /// The gate process and its gate.
@@ -162,6 +165,7 @@ impl Node {
                 since: Instant::ZERO,
                 nag_at: None,
                 write_again: None,
+                left_unwritten: false,
             },
             phase: Place::STOPPED,
             course: Course::default(),

@@ -21,12 +21,15 @@ impl Node {
         self.mode.since = self.now;
         self.mode.nag_at = None;
         self.mode.write_again = None;
+        self.mode.left_unwritten = false;
         self.untell("maintenance");
     }
 
     /// Obeys a mode and writes it to the file.
     pub(super) fn write_mode(&mut self, mode: Mode, actor: &str, reason: &str) {
+        let said = self.mode.mode == Mode::Maintenance || self.mode.left_unwritten;
         self.mode_is(mode, actor, reason);
+        self.mode.left_unwritten = said && mode != Mode::Maintenance;
         let step = RecordStep::SetMode { mode, actor: actor.to_owned(), reason: reason.to_owned() };
         self.start(Step::Record(step), Duration::from_secs(2), Purpose::Mode);
     }
@@ -39,6 +42,7 @@ impl Node {
     pub(super) fn on_mode_recorded(&mut self, result: &StepResult) {
         let done = self.tell_of_disk(result);
         self.mode.write_again = (!done).then_some(self.now + PAUSE);
+        self.mode.left_unwritten &= !done;
     }
 
     /// What an operator said of this node's part holds for this run whether the disk has it or not.

@@ -264,7 +264,8 @@ impl Node {
             self.send(PeerMessage::Rejoin(Rejoin::Request { operation }));
             return;
         }
-        if rejoin.stage == Stage::Granting && self.now >= rejoin.said_at + GRANT {
+        let written = !self.mode.left_unwritten;
+        if rejoin.stage == Stage::Granting && written && self.now >= rejoin.said_at + GRANT {
             self.finish_rejoin();
             return;
         }
@@ -381,7 +382,8 @@ impl Node {
     pub(super) fn rejoin_granted(&mut self) {
         self.next_heartbeat = self.now;
         self.send_on_time();
-        if self.rejoin.as_ref().is_some_and(|rejoin| rejoin.stage == Stage::Granting) {
+        let granting = self.rejoin.as_ref().is_some_and(|rejoin| rejoin.stage == Stage::Granting);
+        if granting && !self.mode.left_unwritten {
             self.finish_rejoin();
         }
     }

@@ -35,7 +35,8 @@ impl Node {
 
     /// The peer could have the role back.
     fn peer_could_take_it_back(&self) -> bool {
-        self.fresh_facts().is_some_and(|facts| facts.fit && facts.mode == Mode::Ap)
+        let only_here = matches!(self.phase.now(), Phase::TakingOver(takeover) if takeover.only_here);
+        !only_here && self.fresh_facts().is_some_and(|facts| facts.fit && facts.mode == Mode::Ap)
     }
 
     // On the way up.

@@ -270,6 +270,9 @@ impl Node {
         if self.mode.mode != Mode::Maintenance && !self.takes_part() {
             reasons.push(self.no_part_text().into());
         }
+        if self.mode.left_unwritten {
+            reasons.push("the mode file still says maintenance".into());
+        }
         if let Some(why) = &self.latched {
             reasons.push(format!("latched: {} (apctl clear)", why.text));
         }

@@ -34,6 +34,9 @@ pub(super) struct TakingOver {
     tail: bool,
     /// What the peer's living server has.
     theirs: Option<GtidState>,
+    /// The peer's server has transactions of this very server that are lost here.
+    #[serde(default)]
+    own_tail_lost: bool,
     run: u64,
     next: usize,
     waiting: bool,
@@ -46,6 +49,9 @@ pub(super) struct TakingOver {
     ask_until: Instant,
     /// Looking for life, because the peer fell silent before it acknowledged.
     watching: bool,
+    /// Data that only this server has: the peer cannot have the role back.
+    #[serde(default)]
+    pub(super) only_here: bool,
     /// Since when the services of the role are being started.
     #[serde(default)]
     pub(super) services_since: Option<Instant>,
@@ -127,6 +133,7 @@ impl Node {
             prepared,
             tail: tail && kind == TakeoverKind::Released,
             theirs: None,
+            own_tail_lost: false,
             run,
             next: 0,
             waiting: false,
@@ -136,6 +143,7 @@ impl Node {
             lease_asked: self.now,
             ask_until: self.now + if seen { ASK_PEER } else { ASK_SILENT_PEER },
             watching: kind == TakeoverKind::Silence,
+            only_here: self.is_judged(),
             services_since: None,
             began: self.now,
         })
@@ -213,6 +221,7 @@ impl Node {
             TakeoverStep::AskPeer if self.peer_server_lives() => {
                 Some((Step::Remote(RemoteStep::Compare), second.min(takeover.ask_until.since(self.now))))
             }
+            TakeoverStep::FollowPeer => self.follow_peer(),
             TakeoverStep::CatchUp => self.catch_up_with_peer(applying),
             TakeoverStep::CutStream if drain => Some((Step::Address(AddressStep::CutStream), second)),
             // Also after a bid that drained: until the cut the stream went on.
@@ -350,8 +359,10 @@ impl Node {
                 }
                 if let Phase::TakingOver(takeover) = self.phase.within() {
                     takeover.theirs = Some(comparison.theirs);
+                    takeover.own_tail_lost = comparison.own_tail_lost;
                 }
             }
+            (TakeoverStep::FollowPeer, _) => self.peer_is_followed(),
             _ => {}
         }
         self.next_takeover_step();
@@ -375,7 +386,8 @@ impl Node {
             }
             TakeoverStep::CatchUp if timed_out => {
                 // Asked again, because the peer's server may be gone by now.
-                takeover.next -= 1;
+                takeover.next -= 2;
+                takeover.ask_until = self.now + ASK_PEER;
                 self.on_undrained(&format!("the peer's server has more: {text}"), true);
             }
             TakeoverStep::CatchUp => {
@@ -461,7 +473,7 @@ impl Node {
                     && takeover.theirs.take().is_some()
                 {
                     // From the question before it: past the catching up.
-                    takeover.next += 1;
+                    takeover.next += 2;
                 }
                 self.next_takeover_step();
             }

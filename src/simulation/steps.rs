@@ -310,8 +310,11 @@ impl World {
     fn compare(&self, host: usize) -> Comparison {
         let (here, there) = (&self.hosts[host].server, &self.hosts[1 - host].server);
         let (mine, theirs) = (here.everything(), there.everything());
-        let beyond = here.state.beyond(&theirs);
-        let (errant, own_notes) = judge(&here.binlog, &beyond);
+        let applying = there.replica.iter().filter(|replica| replica.applying);
+        let received: GtidState = applying.filter_map(|replica| replica.received).collect();
+        let arrived = theirs.with_received(&received);
+        let (errant, _) = judge(&here.binlog, &here.state.beyond(&theirs));
+        let (_, own_notes) = judge(&here.binlog, &here.state.beyond(&arrived));
         let position = mine.position();
         let own_tail_lost = theirs.beyond(&mine).iter().filter(|run| run.server == here.id).any(|run| {
             position.iter().find(|gtid| gtid.domain == run.domain).is_none_or(|gtid| gtid.sequence < run.last)
@@ -319,7 +322,7 @@ impl World {
         let common = mine
             .iter()
             .filter_map(|gtid| {
-                let sequence = theirs.sequence(gtid.domain, gtid.server)?.min(gtid.sequence);
+                let sequence = arrived.sequence(gtid.domain, gtid.server)?.min(gtid.sequence);
                 Some(Gtid { sequence, ..gtid })
             })
             .collect();

@@ -2,6 +2,7 @@
 
 use super::{Phase, TakeoverKind};
 use crate::decision::action::{DatabaseStep, Step};
+use crate::decision::event::ReplicaReport;
 use crate::decision::gtid::GtidState;
 use crate::decision::node::Node;
 use std::time::Duration;
@@ -31,6 +32,26 @@ impl Node {
             || self.fresh_facts().is_some_and(|facts| facts.database_reachable);
         let limit = if seen { self.settings.drain_timeout } else { self.settings.drain_timeout.min(UNSEEN) };
         Some((Step::Database(DatabaseStep::WaitFor { position }), limit))
+    }
+
+    /// In contact, and the replica does not run, because a takeover before this one stopped it, or was never started
+    /// again: what the peer has is fetched by following it. Not where this node has something of its own: the two
+    /// histories have parted.
+    pub(super) fn follow_peer(&self) -> Option<(Step, Duration)> {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return None };
+        let (mine, theirs) = (&self.database.report.gtid, takeover.theirs.as_ref()?);
+        let behind = theirs.covers(mine) && !mine.covers(theirs);
+        let wanted = takeover.kind == TakeoverKind::Contact && behind && !self.replica_well();
+        let own_tail_lost = takeover.own_tail_lost;
+        let position = Some(mine.position());
+        let step = Step::Database(DatabaseStep::Follow { position, own_tail_lost });
+        wanted.then_some((step, Duration::from_secs(2)))
+    }
+
+    /// The replica was started a moment ago: the next look at the server will show it.
+    pub(super) fn peer_is_followed(&mut self) {
+        self.database.report.replica =
+            Some(ReplicaReport { connecting: true, applying: true, ..ReplicaReport::default() });
     }
 
     /// What an active that gave up has and nothing brings here: the replica does not run, because this server was

@@ -1,6 +1,7 @@
 //! Both servers compared exactly, and the peer's server fenced by SQL: what reaches over to the peer.
 
 use super::ledger::{epoch_of, newest_epoch};
+use super::replica::read_replica;
 use super::session::{Failure, Fields, Session};
 use super::statement::{quote, statement};
 use super::writes::read_only_value;
@@ -10,6 +11,9 @@ use crate::decision::gtid::{Gtid, GtidState, Missing};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// MariaDB's number for a privilege that is missing.
+const ACCESS_DENIED: u16 = 1227;
 
 /// Events asked for at a time while the binary log is looked through.
 const PAGE: u64 = 20_000;
@@ -37,12 +41,22 @@ impl Database {
         let theirs = Positions::read(rows.first().unwrap_or(&Fields::default()))?.everything();
         let ledger = statement!("newest_epoch", schema = self.schema());
         let peer_ledger = epoch_of(peer.rows(&ledger, until).await)?;
-        let inspected = self.inspect(&positions.state.beyond(&theirs), until).await?;
+        let beyond = positions.state.beyond(&theirs);
+        // The numbers of what is under way over there must not be used again.
+        let arrived = match beyond.is_empty() {
+            true => theirs.clone(),
+            false => theirs.with_received(&about_to_be_applied(&mut peer, until).await?),
+        };
+        let inspected = self.inspect(&beyond, until).await?;
+        let own_notes = match arrived == theirs {
+            true => inspected.notes,
+            false => self.inspect(&positions.state.beyond(&arrived), until).await?.notes,
+        };
         Ok(Comparison {
             errant: inspected.data,
-            own_notes: inspected.notes,
+            own_notes,
             own_tail_lost: lost_tail(&mine, &theirs, server),
-            common: common(&mine, &theirs),
+            common: common(&mine, &arrived),
             mine,
             theirs,
             peer_ledger,
@@ -157,6 +171,17 @@ impl Database {
             None => Ok(()),
         }
     }
+}
+
+/// What the peer's server has received from this one, while it applies. An account from before this was asked may not
+/// look: then nothing is known of it.
+async fn about_to_be_applied(peer: &mut Session, until: Instant) -> Result<GtidState, Failure> {
+    let rows = match peer.rows(&statement!("replica_status"), until).await {
+        Err(failure) if failure.code() == Some(ACCESS_DENIED) => return Ok(GtidState::default()),
+        rows => rows?,
+    };
+    let replica = read_replica(&rows)?.filter(|replica| replica.applying);
+    Ok(replica.map(|replica| replica.received).unwrap_or_default())
 }
 
 impl Inspected {
