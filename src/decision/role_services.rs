@@ -169,10 +169,10 @@ impl Node {
         (self.services.stop_allowance(), starts + self.services.stop_allowance())
     }
 
-    /// The new side was released, and starts its own.
+    /// The new side was released, and starts its own. One that serves by now, and whose word of it was lost, is there.
     pub(super) fn peer_is_on_its_way(&self) -> bool {
         let starts = self.services.of_role().next().is_some();
-        starts && self.fresh_facts().is_some_and(|facts| facts.role == Role::Active)
+        starts && self.fresh_facts().is_some_and(|facts| facts.role == Role::Active && !facts.serving)
     }
 
     // Down.

@@ -290,6 +290,10 @@ impl World {
         if matches!(self.answered(), Some(Answer::Refused { code, .. }) if code == "E_ERRANT") {
             return self.check_errant(active, loser);
         }
+        if self.lost_what_was_purged(active, loser) {
+            self.judge.named.push("rebuild".into());
+            return self.finish();
+        }
         let due = self.judge.asked.is_none()
             || (self.answered().is_some() && self.waited(4 * u64::from(self.judge.tries)));
         if self.judge.tries > 12 {
@@ -301,6 +305,17 @@ impl World {
             let id = self.command(loser, command);
             self.judge.asked = Some((loser, id));
         }
+    }
+
+    /// A server that does not sync its log lost transactions that the other one has, but no longer in its log: only a
+    /// copy of the data helps, and the replica says so.
+    fn lost_what_was_purged(&mut self, active: usize, loser: usize) -> bool {
+        let (here, there) = (&self.hosts[active].server, &self.hosts[loser].server);
+        let position = there.last().map_or(0, |gtid| gtid.sequence);
+        let lost = self.checkers.used[loser] > position;
+        let purged = here.purged > 0 && here.binlog[here.purged - 1].gtid.sequence > position;
+        let said = matches!(self.answered(), Some(Answer::Failed(text)) if text.contains("1236"));
+        lost && purged && said
     }
 
     /// Divergence is a named state; it must be true.
