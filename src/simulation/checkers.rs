@@ -197,9 +197,18 @@ impl World {
     /// What a host knew of activities went with its state file: nobody can know it any more, unless the other host or
     /// a server does.
     pub fn forgets(&mut self, lost: usize) {
+        self.knows_at_most(Some(lost));
+    }
+
+    /// The same, where a start as replica cut the ledger's newest row off that nobody had acknowledged.
+    pub fn forgets_ledger(&mut self) {
+        self.knows_at_most(None);
+    }
+
+    fn knows_at_most(&mut self, lost: Option<usize>) {
         let known = |host: usize| {
             let disk = self.hosts[host].disk.map_or(Epoch::default(), |facts| facts.epoch);
-            self.hosts[host].server.ledger.max(if host == lost { Epoch::default() } else { disk })
+            self.hosts[host].server.ledger.max(if Some(host) == lost { Epoch::default() } else { disk })
         };
         self.checkers.newest = self.checkers.newest.min(known(0).max(known(1)));
     }

@@ -120,6 +120,7 @@ impl World {
             self.mark("a start as replica cut off what nobody had acknowledged");
             self.trace(|| format!("db{} cuts off {newest} to {left}: {gone:?}", host + 1));
             self.loses(host, newest, gone);
+            self.forgets_ledger();
         } else if waited > 0 {
             self.mark("a start as primary kept what nobody had acknowledged");
         }
