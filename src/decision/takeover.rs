@@ -115,7 +115,9 @@ impl Node {
         self.durable.epoch = epoch;
         self.durable.eligible = None;
         self.durable.handed_over = None;
-        (self.durable.solo, self.durable.solo_shared) = (kind.solo_at_once().then_some(epoch), false);
+        // Forced in sight of the peer, its acknowledgement says that its gate is shut.
+        let solo = kind.solo_at_once() && !(kind == TakeoverKind::Forced && self.contact());
+        (self.durable.solo, self.durable.solo_shared) = (solo.then_some(epoch), false);
         self.lease.forget();
         self.untell("life");
         self.untell("life.stream");

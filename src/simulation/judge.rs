@@ -240,9 +240,13 @@ impl World {
         (!codes.is_empty()).then(|| codes.join("+"))
     }
 
-    /// Takeovers failed until a node gave up: a named state, whose remedy is `apctl clear`.
+    /// Takeovers failed until a node gave up: a named state, whose remedy is `apctl clear`; or `apctl rejoin`, where the
+    /// other node has taken over since.
     fn takeovers_are_latched(&self) -> bool {
-        self.hosts.iter().any(|host| host.said.as_ref().is_some_and(|why| why.code == Code::TakeoverFailed))
+        let says =
+            |code| self.hosts.iter().any(|host| host.said.as_ref().is_some_and(|why| why.code == code));
+        says(Code::TakeoverFailed)
+            || says(Code::ModeLoser) && self.hosts.iter().any(|host| host.server.ledger.number > 3)
     }
 
     /// The node with more of what was acknowledged.
