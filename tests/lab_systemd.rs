@@ -67,9 +67,7 @@ fn r0_33_r4_20_r4_22_units_journal_and_privileges() -> Result<()> {
         let text = lab.shell(active, &format!("systemd-analyze security --no-pager {unit} | tail -n 1"))?;
         let figure = text.split_whitespace().find_map(|word| word.parse::<f64>().ok()).context(text)?;
         println!("EXPOSURE | {unit} | {figure} |");
-        // Root, for the commands of services; what it may do besides is cut down.
-        let limit = if unit.starts_with("apd-service@") { 6.0 } else { 3.0 };
-        ensure!(figure < limit, "the exposure of {unit} is {figure}");
+        ensure!(figure < 3.0, "the exposure of {unit} is {figure}");
         if !["apd.service", "apd-gate.service"].contains(&unit) {
             continue;
         }
