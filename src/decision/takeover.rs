@@ -34,6 +34,8 @@ pub(super) struct TakingOver {
     tail: bool,
     /// What the peer's living server has.
     theirs: Option<GtidState>,
+    #[serde(default)] // what had arrived here when it was asked
+    arrived: GtidState,
     /// The peer's server has transactions of this very server that are lost here.
     #[serde(default)]
     own_tail_lost: bool,
@@ -135,6 +137,7 @@ impl Node {
             prepared,
             tail: tail && kind == TakeoverKind::Released,
             theirs: None,
+            arrived: GtidState::default(),
             own_tail_lost: false,
             run,
             next: 0,
@@ -359,8 +362,9 @@ impl Node {
                     self.consider(Matter::StepFailed(Cause::TakeoverFailed, text));
                     return;
                 }
+                let arrived = self.arrived();
                 if let Phase::TakingOver(takeover) = self.phase.within() {
-                    takeover.theirs = Some(comparison.theirs);
+                    (takeover.theirs, takeover.arrived) = (Some(comparison.theirs), arrived);
                     takeover.own_tail_lost = comparison.own_tail_lost;
                 }
             }
@@ -378,6 +382,7 @@ impl Node {
         timed_out: bool,
         relay_may_go: bool,
     ) {
+        let arrives = self.still_arrives();
         let Phase::TakingOver(takeover) = self.phase.within() else { return };
         match step {
             // This server or the path to the other may only be slow: asked again for a while.
@@ -386,7 +391,7 @@ impl Node {
                 takeover.theirs = None;
                 self.next_takeover_step();
             }
-            TakeoverStep::CatchUp if timed_out => {
+            TakeoverStep::CatchUp if timed_out && arrives => {
                 // Asked again, because the peer's server may be gone by now.
                 takeover.next -= 2;
                 takeover.ask_until = self.now + ASK_PEER;

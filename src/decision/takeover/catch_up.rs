@@ -34,6 +34,19 @@ impl Node {
         Some((Step::Database(DatabaseStep::WaitFor { position }), limit))
     }
 
+    /// What this server has received, applied or not.
+    pub(super) fn arrived(&self) -> GtidState {
+        let (report, none) = (&self.database.report, GtidState::default());
+        report.gtid.union(report.replica.as_ref().map_or(&none, |replica| &replica.received))
+    }
+
+    /// Something has arrived since the peer's server was asked. Where nothing does in all that time, nothing will: a
+    /// server whose disk is full answers, and tells of what it cannot send.
+    pub(super) fn still_arrives(&self) -> bool {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
+        !takeover.arrived.covers(&self.arrived())
+    }
+
     /// In contact, and the replica does not run, because a takeover before this one stopped it, or was never started
     /// again: what the peer has is fetched by following it. Not where this node has something of its own: the two
     /// histories have parted.
