@@ -98,8 +98,12 @@ impl Node {
         let relaxed = recorded && !self.peer_may_bid();
         let every = if relaxed { self.settings.lease } else { self.settings.lease / 4 };
         let newest = self.gateway.answered_at.max(self.gateway.silent_at).max(self.gateway.probed_at);
-        let asked_again = newest.is_none_or(|at| self.now >= at + every);
-        if asked_again {
+        self.probe_gateway_again(newest, every);
+    }
+
+    /// Asks the targets, unless the newest question or answer is younger than that.
+    pub(super) fn probe_gateway_again(&mut self, newest: Option<Instant>, every: Duration) {
+        if newest.is_none_or(|at| self.now >= at + every) {
             self.gateway.probed_at = Some(self.now);
             self.act(Action::ProbeGateway);
         }

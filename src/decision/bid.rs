@@ -182,11 +182,9 @@ impl Node {
 
     /// Prepared, the wait is over, and the answer of the targets is missing: it may have been lost.
     pub(super) fn ask_targets_again(&mut self) {
-        let asked = self.gateway.probed_at.max(self.bid_in_hand().and_then(|bid| bid.cutting));
-        let every = self.settings.lease / 4;
-        if !self.targets_heard_in_bid() && asked.is_none_or(|at| self.now >= at + every) {
-            self.gateway.probed_at = Some(self.now);
-            self.act(Action::ProbeGateway);
+        if !self.targets_heard_in_bid() {
+            let asked = self.gateway.probed_at.max(self.bid_in_hand().and_then(|bid| bid.cutting));
+            self.probe_gateway_again(asked, self.settings.lease / 4);
         }
     }
 

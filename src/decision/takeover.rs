@@ -126,8 +126,7 @@ impl Node {
         self.untell("blocked");
         let run = self.next_operation();
         // A server that its own daemon does not see, or that nobody tells of, answers soon or not at all.
-        let seen =
-            kind == TakeoverKind::Silence || self.fresh_facts().is_some_and(|facts| facts.database_reachable);
+        let seen = kind == TakeoverKind::Silence || self.peer_sees_its_server();
         self.say(format!("takeover into epoch {epoch} by right of {}", right.code()));
         Phase::TakingOver(TakingOver {
             kind,

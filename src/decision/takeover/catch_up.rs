@@ -17,10 +17,15 @@ impl Node {
         match takeover.kind {
             // A daemon that is gone, or cannot reach its server, says nothing about the server.
             TakeoverKind::Released => !takeover.tail,
-            TakeoverKind::Contact => self.fresh_facts().is_some_and(|facts| facts.database_reachable),
+            TakeoverKind::Contact => self.peer_sees_its_server(),
             TakeoverKind::Silence => takeover.prepared.server_reachable,
             TakeoverKind::Planned | TakeoverKind::Handover | TakeoverKind::Forced => false,
         }
+    }
+
+    /// The peer's daemon is heard, and its server answers it.
+    pub(super) fn peer_sees_its_server(&self) -> bool {
+        self.fresh_facts().is_some_and(|facts| facts.database_reachable)
     }
 
     /// Waits for what the peer's server has; not for long where its own daemon does not see it: one whose disk is full
@@ -28,8 +33,7 @@ impl Node {
     pub(super) fn catch_up_with_peer(&self, applying: bool) -> Option<(Step, Duration)> {
         let Phase::TakingOver(takeover) = self.phase.now() else { return None };
         let position = takeover.theirs.clone().filter(|_| applying)?;
-        let seen = takeover.kind != TakeoverKind::Released
-            || self.fresh_facts().is_some_and(|facts| facts.database_reachable);
+        let seen = takeover.kind != TakeoverKind::Released || self.peer_sees_its_server();
         let limit = if seen { self.settings.drain_timeout } else { self.settings.drain_timeout.min(UNSEEN) };
         Some((Step::Database(DatabaseStep::WaitFor { position }), limit))
     }
