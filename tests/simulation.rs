@@ -1,7 +1,8 @@
 //! The promises of the pair, broken by no seed: runs `src/simulation/`.
 //!
 //! The first 2,000 seeds always run; then more until `APD_SIMULATION_SECONDS` are over (`make test`: 60). `SEED=n`
-//! replays one with its story, `BUG=name` puts a bug in, `MINIMISE=n` writes a small plan into tests/regressions.
+//! replays one with its story, `PLAN=file` one that is kept (with another seed's chances), `BUG=name` puts a bug in, `MINIMISE=n` writes a
+//! small plan into tests/regressions.
 
 use apd_simulator::decision::settings::{OnStop, OnUndrained};
 use apd_simulator::decision::words::Protection;
@@ -103,9 +104,10 @@ fn run_all(first: u64, least: u64, time: Duration) -> Sum {
     sum
 }
 
-fn replay(seed: u64) -> ! {
-    let outcome = run(seed, bug(), true);
-    println!("{}", toml::to_string(&Plan::draw(seed)).expect("a plan is text"));
+/// The story of one plan.
+fn replay(plan: &Plan) -> ! {
+    let (seed, outcome) = (plan.seed, run_plan(plan, bug(), true));
+    println!("{}", toml::to_string(plan).expect("a plan is text"));
     for line in &outcome.trace {
         println!("{line}");
     }
@@ -134,8 +136,13 @@ fn keep(seed: u64, bug: Option<Bug>) -> String {
 
 #[test]
 fn the_pair_keeps_its_promises() {
+    if let Ok(name) = std::env::var("PLAN") {
+        let text = std::fs::read_to_string(regressions().join(name)).expect("PLAN names a kept plan");
+        let plan = toml::from_str::<Regression>(&text).expect("a kept plan").plan;
+        replay(&Plan { seed: number("SEED").unwrap_or(plan.seed), ..plan });
+    }
     if let Some(seed) = number("SEED") {
-        replay(seed);
+        replay(&Plan::draw(seed));
     }
     if let Some(seed) = number("MINIMISE") {
         println!("{}", keep(seed, bug()));

@@ -30,6 +30,9 @@ pub struct Node {
     pub(super) started: Option<Instant>,
     pub(super) durable: DurableFacts,
     pub(super) state_lost: bool,
+    /// What the ledger told instead: it may lack one.
+    #[serde(default)]
+    pub(super) learnt: Option<Epoch>,
     /// The state file could not be written: the next try.
     pub(super) persist_again: Option<Instant>,
     pub(super) mode: ModeView,
@@ -105,6 +108,12 @@ pub(super) struct DatabaseView {
     pub unhealthy_since: Option<Instant>,
     /// Positions of the last second or so: what a caught-up peer has reached by now.
     pub earlier: VecDeque<(Instant, super::gtid::GtidState)>,
+    /// A replica is being started.
+    #[serde(default)]
+    pub following: Option<Ticket>,
+    /// When the newest start of a replica ended, well or not.
+    #[serde(default)]
+    pub followed_at: Option<Instant>,
 }
 
 /// The probe targets.
@@ -156,6 +165,7 @@ impl Node {
             started: None,
             durable: DurableFacts::default(),
             state_lost: false,
+            learnt: None,
             persist_again: None,
             mode: ModeView {
                 mode: Mode::Maintenance,
@@ -177,6 +187,8 @@ impl Node {
                 unhealthy_since: None,
                 privileged_at: None,
                 earlier: VecDeque::new(),
+                following: None,
+                followed_at: None,
             },
             link: None,
             gateway: GatewayView::default(),
@@ -309,6 +321,7 @@ impl Node {
         self.next_ticket += 1;
         self.tickets.insert(ticket, purpose);
         self.gate.note_start(&step, ticket, self.now);
+        self.database.note_start(&step, ticket);
         self.act(Action::Start { ticket, step, deadline });
         ticket
     }
@@ -471,6 +484,7 @@ impl Node {
         };
         self.note_effect(&purpose, &result);
         self.gate.note_end(ticket, &result);
+        self.database.note_end(ticket, self.now);
         self.dispatch_step(purpose, result);
     }
 }

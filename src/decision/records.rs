@@ -73,6 +73,7 @@ impl Node {
             let text = format!("the state file is lost; the ledger knows epoch {ledger}");
             self.tell(Why::new(Code::StateFromLedger, text));
             self.durable.epoch = ledger;
+            self.learnt = Some(ledger);
             self.persist(Purpose::Record);
         }
     }

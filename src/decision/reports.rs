@@ -1,11 +1,15 @@
 //! What the gate process and the database watcher report: noted, and said where an operator should know.
 
-use super::action::Action;
+use super::action::{Action, DatabaseStep, Step, Ticket};
 use super::code::Code;
 use super::event::{DatabaseReport, GateReport, LinkReport};
-use super::node::Node;
+use super::node::{DatabaseView, Node};
+use super::time::Instant;
 use super::why::Why;
 use std::time::Duration;
+
+/// A report that comes so long after a replica was started was read after it: the watcher gives its reading less.
+const UNSEEN_FOLLOW: Duration = Duration::from_secs(1);
 
 impl Node {
     pub(super) fn on_gate(&mut self, report: GateReport) {
@@ -137,10 +141,41 @@ impl Node {
             let stopped = !replica.receiving && !replica.connecting && !replica.applying;
             stopped && report.gtid.covers(&replica.received)
         });
-        if !idle {
+        if !idle || self.database.follows_unseen(self.now) {
             return false;
         }
         let mut newest = report.binlog_position.iter().peekable();
         newest.peek().is_some() && newest.all(|gtid| gtid.server == report.server_id)
+    }
+}
+
+impl DatabaseView {
+    /// A replica that is being started; only one step is in the lane at a time.
+    pub(super) const fn note_start(&mut self, step: &Step, ticket: Ticket) {
+        if matches!(step, Step::Database(DatabaseStep::Follow { .. })) {
+            self.following = Some(ticket);
+        }
+    }
+
+    /// Its start ended, well or not: a step that was too late may have had its effect.
+    pub(super) fn note_end(&mut self, ticket: Ticket, now: Instant) {
+        if self.following == Some(ticket) {
+            (self.following, self.followed_at) = (None, Some(now));
+        }
+    }
+
+    /// A replica was started, or is being started, and the newest report may be of the time before it.
+    pub(super) fn follows_unseen(&self, now: Instant) -> bool {
+        self.following.is_some() || self.followed_at.is_some_and(|at| now < at + UNSEEN_FOLLOW)
+    }
+
+    /// There is a replica, or may be.
+    pub(super) fn may_replicate(&self, now: Instant) -> bool {
+        self.report.replica.is_some() || self.follows_unseen(now)
+    }
+
+    /// Its applying thread runs, or may.
+    pub(super) fn may_apply(&self, now: Instant) -> bool {
+        self.report.replica.as_ref().is_some_and(|replica| replica.applying) || self.follows_unseen(now)
     }
 }

@@ -10,11 +10,12 @@ use super::settings::OnUndrained;
 use super::table::Matter;
 use super::time::Instant;
 use super::why::Why;
-use super::words::{Epoch, Mode, NodeId, Protection, Role};
+use super::words::{Epoch, NodeId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 mod catch_up;
+mod standing;
 
 /// How long a takeover asks what the peer's living server has.
 const ASK_PEER: Duration = Duration::from_secs(3);
@@ -36,6 +37,8 @@ pub(super) struct TakingOver {
     theirs: Option<GtidState>,
     #[serde(default)] // what had arrived here when it was asked
     arrived: GtidState,
+    #[serde(default)] // when it had not answered in time
+    unanswered: Option<Instant>,
     /// The peer's server has transactions of this very server that are lost here.
     #[serde(default)]
     own_tail_lost: bool,
@@ -104,7 +107,7 @@ impl Node {
         operation: Option<u64>,
     ) -> Phase {
         let known = self.peer.facts.as_ref().map_or(Epoch::default(), |facts| facts.epoch);
-        let epoch = self.durable.epoch.max(known).next_for(self.settings.me);
+        let epoch = self.next_epoch(known);
         let tail = self.peer.released.as_ref().is_some_and(|released| released.tail);
         if kind.automatic() {
             self.failovers.push_back(self.now);
@@ -137,6 +140,7 @@ impl Node {
             tail: tail && kind == TakeoverKind::Released,
             theirs: None,
             arrived: GtidState::default(),
+            unanswered: None,
             own_tail_lost: false,
             run,
             next: 0,
@@ -165,52 +169,13 @@ impl Node {
         }
     }
 
-    /// Every step has ended.
-    pub(super) fn takeover_is_complete(&self) -> bool {
-        matches!(self.phase.now(), Phase::TakingOver(takeover) if !takeover.waiting && takeover.next >= TAKE_OVER.len())
-    }
-
-    /// A takeover by consent that the peer does not acknowledge.
-    pub(super) fn lease_is_refused(&self) -> bool {
-        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
-        let holding = !takeover.waiting && TAKE_OVER.get(takeover.next) == Some(&TakeoverStep::HoldLease);
-        let held = self.durable.solo == Some(takeover.epoch) || self.lease.end > self.now;
-        let asked = takeover.lease_asked != takeover.began;
-        let late = self.now >= takeover.began + 4 * self.settings.lease;
-        takeover.kind == TakeoverKind::Contact && holding && asked && !held && late
-    }
-
-    /// The peer did not hear this node, and serves: a takeover in contact rests on its consent.
-    pub(super) fn overtaken_in_contact(&self) -> bool {
-        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
-        takeover.kind == TakeoverKind::Contact
-            && self.fresh_facts().is_some_and(|facts| facts.serving && facts.role == Role::Active)
-    }
-
-    /// The peer fell silent, and what it granted is over: it may have taken over itself by now.
-    pub(super) fn consent_is_over(&self) -> bool {
-        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
-        takeover.kind == TakeoverKind::Contact && !self.contact() && self.now >= self.lease.end
-    }
-
-    /// At `gateway` a takeover in silence goes on only while the targets answer.
-    pub(super) fn cut_off_in_takeover(&self) -> bool {
-        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
-        takeover.kind == TakeoverKind::Silence
-            && self.settings.protection == Protection::Gateway
-            && self.mode.mode != Mode::Standalone
-            && !self.contact()
-            && self.targets_silent()
-    }
-
     /// Begins one step, or passes over it; false: it must be waited for.
     fn begin_takeover_step(&mut self, step: TakeoverStep) -> bool {
         let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         let (kind, prepared, tail, epoch, run) =
             (takeover.kind, takeover.prepared, takeover.tail, takeover.epoch, takeover.run);
-        let replica = self.database.report.replica.is_some();
-        let applying = self.database.report.replica.as_ref().is_some_and(|replica| replica.applying);
-        let drain = replica && !kind.drained_before() && !self.wrote_last();
+        let applying = self.database.may_apply(self.now);
+        let drain = self.database.may_replicate(self.now) && !kind.drained_before() && !self.wrote_last();
         let reason = takeover.right.code().to_owned();
         let second = Duration::from_secs(1);
         let work = match step {
@@ -368,6 +333,7 @@ impl Node {
                 }
             }
             (TakeoverStep::FollowPeer, _) => self.peer_is_followed(),
+            (TakeoverStep::CatchUp, _) if self.own_server_was_slow() => return,
             _ => {}
         }
         self.next_takeover_step();
@@ -387,12 +353,13 @@ impl Node {
             // This server or the path to the other may only be slow: asked again for a while.
             TakeoverStep::AskPeer if timed_out && self.now < takeover.ask_until => {}
             TakeoverStep::AskPeer => {
-                takeover.theirs = None;
+                (takeover.theirs, takeover.unanswered) = (None, timed_out.then_some(self.now));
                 self.next_takeover_step();
             }
+            TakeoverStep::CatchUp if takeover.unanswered.take().is_some() => self.next_takeover_step(),
             TakeoverStep::CatchUp if timed_out && arrives => {
                 // Asked again, because the peer's server may be gone by now.
-                takeover.next -= 2;
+                takeover.next -= catch_up::ASK_BEFORE_CATCH_UP;
                 takeover.ask_until = self.now + ASK_PEER;
                 self.on_undrained(&format!("the peer's server has more: {text}"), true);
             }
@@ -447,24 +414,6 @@ impl Node {
         let text = format!("the peer's server has served in epoch {newer}, which this node had not heard of");
         self.say(text.clone());
         self.step_down(Cause::NewerEpoch, text)
-    }
-
-    /// A relay log that nothing applies any more: an operator stands for it, or it holds nothing new, because nothing
-    /// is missing here that was received or that the peer's living server has.
-    fn relay_may_go(&self) -> bool {
-        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
-        let mine = &self.database.report.gtid;
-        let received = self.database.report.replica.as_ref().map(|replica| &replica.received);
-        let nothing_new = takeover.theirs.as_ref().is_some_and(|theirs| mine.covers(theirs))
-            && received.is_none_or(|received| mine.covers(received));
-        takeover.kind == TakeoverKind::Forced || (takeover.kind == TakeoverKind::Contact && nothing_new)
-    }
-
-    /// The search for life goes on until the gate is being opened.
-    pub(super) fn takeover_looks_for_life(&self) -> bool {
-        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
-        let opening = TAKE_OVER.get(takeover.next).is_none_or(|step| *step == TakeoverStep::OpenGate);
-        takeover.watching && !opening
     }
 
     fn on_undrained(&mut self, text: &str, timed_out: bool) {

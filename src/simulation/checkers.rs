@@ -16,6 +16,9 @@ pub struct Checkers {
     pub excused: BTreeSet<u32>,
     /// What a server took with it because it does not sync each transaction: such a pair may serve without it.
     pub unsynced: BTreeSet<u32>,
+    /// Received, and not applied when that server ended: every start of a replica deletes the relay log, and what is in
+    /// it is saved by nobody yet.
+    left_in_relay: BTreeSet<u32>,
     /// Acknowledged because the peer had received them, not because the server had waited for too long.
     pub protected: BTreeSet<u32>,
     /// What was acknowledged to each host: the activity, and until when on that host's clock.
@@ -39,12 +42,14 @@ pub struct Checkers {
     /// The server takes writes since: from then on nothing of another one can be fetched any more.
     writable_since: [Option<u64>; 2],
     pub last_active: Option<(usize, u64)>,
+    /// When each gate was last opened, the service of the role ran there, or there is none.
+    opened_whole: [bool; 2],
     /// Until when a kernel timer that stood still excuses two writers.
     pub woke_until: u64,
-    /// Hosts that stood still as a virtual machine, came back with an open gate, and have not heard the peer since:
-    /// nothing in them tells that time has passed. No level without synchronous replication promises more. When they
-    /// came back, on their own clock.
-    pub unaware: [Option<Instant>; 2],
+    /// Hosts that stood still as a virtual machine, came back with an open gate or with the lease for one, and have not
+    /// heard the peer since: nothing in them tells that time has passed. No level without synchronous replication
+    /// promises more. When they came back, on their own clock, and in which epoch.
+    pub unaware: [Option<(Instant, Epoch)>; 2],
     /// When each host was cut off from everybody while it served alone already.
     isolated_alone_at: [Option<u64>; 2],
     /// When each host was last in mode standalone.
@@ -92,8 +97,20 @@ impl World {
             let reached = self.reaches_server(host);
             let since = &mut self.checkers.reached_since[host];
             *since = if reached { since.or(Some(self.now)) } else { None };
-            let since = &mut self.checkers.writable_since[host];
-            *since = if self.hosts[host].server.read_only { None } else { since.or(Some(self.now)) };
+            self.look_at_writability(host);
+        }
+    }
+
+    /// Also the server of an active that was down for so short a time that its gate stayed open takes writes anew.
+    fn look_at_writability(&mut self, host: usize) {
+        let server = &self.hosts[host].server;
+        let since = &mut self.checkers.writable_since[host];
+        if server.read_only {
+            *since = None;
+        } else if since.is_none() {
+            *since = Some(self.now);
+            let newest = server.last().map_or(0, |gtid| gtid.sequence);
+            self.checkers.reused |= newest < self.checkers.used[host];
         }
     }
 
@@ -167,19 +184,24 @@ impl World {
         }
     }
 
-    /// A host that stood still goes on as if nothing had been. If the other one has served meanwhile, or does before
-    /// this one hears of it, each has writes of its own.
+    /// A host that stood still goes on as if nothing had been, with its gate open or about to be. If the other one has
+    /// served meanwhile, or does before this one hears of it, each has writes of its own.
     pub fn goes_on_unaware(&mut self, host: usize) {
-        self.checkers.unaware[host] = Some(self.local(host));
-        let mine = self.hosts[host].gate.lease.unwrap_or_default().0;
-        self.checkers.forked |= self.checkers.newest > mine;
+        let now = self.local(host);
+        let mine = self.hosts[host].disk.map_or(Epoch::default(), |facts| facts.epoch);
+        let serves = self.hosts[host].gate.open(self.now);
+        let holds_lease = self.checkers.granted[host] >= (mine, now) || self.solo_on_disk(host, mine);
+        if serves || holds_lease {
+            self.checkers.unaware[host] = Some((now, mine));
+            self.checkers.forked |= self.checkers.newest > mine;
+        }
     }
 
     /// A daemon takes a message of the peer. One of a newer epoch tells it where it stands, and so does an
     /// acknowledgement, which a node that takes over does not give: of what was sent since, not of what was under way
     /// while the host stood still.
     pub fn heard(&mut self, host: usize, message: &PeerMessage) {
-        let Some(woke) = self.checkers.unaware[host] else { return };
+        let Some((woke, _)) = self.checkers.unaware[host] else { return };
         let mine = self.hosts[host].gate.lease.unwrap_or_default().0;
         let tells = match message {
             PeerMessage::Heartbeat(heartbeat) => heartbeat.facts.epoch > mine,
@@ -191,6 +213,17 @@ impl World {
             let lease = Self::nanos(self.hosts[host].settings.lease);
             let until = self.now + 2 * lease + 2 * self.network.slowest();
             self.checkers.woke_until = self.checkers.woke_until.max(until);
+        }
+    }
+
+    /// A server ends: what its relay log holds can be had of the other server alone.
+    pub fn leaves_relay(&mut self, host: usize) {
+        let server = &mut self.hosts[host].server;
+        for one in server.replica.iter().flat_map(|replica| &replica.relay) {
+            if let super::database::Content::Data(id) = one.content {
+                server.received.remove(&id);
+                self.checkers.left_in_relay.insert(id);
+            }
         }
     }
 
@@ -221,7 +254,8 @@ impl World {
         if self.checkers.standalone_at.iter().any(alone) && !self.round_trip(super::plan::Protocol::Peer) {
             self.checkers.forked = true;
         }
-        self.checkers.unaware[host] = None;
+        // A takeover that began after it came back is no longer what it came back with.
+        self.checkers.unaware[host] = self.checkers.unaware[host].filter(|(_, mine)| epoch <= *mine);
         let partition = self.now <= self.checkers.partition_until;
         if epoch <= self.checkers.newest && !partition && !self.checkers.forked {
             let newest = self.checkers.newest;
@@ -234,7 +268,11 @@ impl World {
         let calm = self.now > self.checkers.disturbed_at + 10_000 * MS;
         let other_served =
             self.checkers.last_active.is_some_and(|(last, at)| last != host && self.now < at + 2_000 * MS);
-        if calm && other_served && !self.checkers.forked {
+        // One that opened because nobody else could, without what the role needs, is not healthy.
+        let whole = self.checkers.opened_whole[1 - host] || self.hosts[1 - host].service.runs;
+        self.checkers.opened_whole[host] =
+            self.configuration.service.is_none() || self.hosts[host].service.runs;
+        if calm && other_served && whole && !self.checkers.forked {
             self.break_promise(format!("S3: db{} takes over from a healthy active", host + 1));
         }
         let newest = self.hosts[host].server.last().map_or(0, |gtid| gtid.sequence);
@@ -292,7 +330,10 @@ impl World {
     /// S2: what the receipt of this very node has acknowledged is here.
     fn look_at_protected(&mut self, host: usize, missing: &[u32], promotes: bool) {
         let checkers = &self.checkers;
-        let covered = |id: &&u32| checkers.protected.contains(id) && !checkers.unsynced.contains(id);
+        let received = &self.hosts[host].server.received;
+        let left = |id: &u32| checkers.left_in_relay.contains(id) && !received.contains(id);
+        let gone = |id: &u32| checkers.unsynced.contains(id) || left(id);
+        let covered = |id: &&u32| checkers.protected.contains(id) && !gone(id);
         let lost = missing.iter().filter(covered).count();
         if lost > 0 && !promotes && !checkers.forked && !self.judge.forced() {
             self.break_promise(format!(

@@ -276,6 +276,7 @@ impl World {
             return;
         }
         self.daemon_dies(host);
+        self.leaves_relay(host);
         let lost = if self.configuration.relaxed_log { self.random.below(6) } else { 0 };
         let state = &mut self.hosts[host];
         state.powered = false;

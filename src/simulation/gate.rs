@@ -22,6 +22,7 @@ pub enum ToGate {
     },
     /// `solo`: the record was on disk when the order left.
     Renew {
+        run: u64,
         epoch: Epoch,
         end: Instant,
         solo: bool,
@@ -35,6 +36,18 @@ pub enum ToGate {
         ticket: Ticket,
         cut: bool,
     },
+}
+
+impl ToGate {
+    /// The daemon's run that sent it.
+    const fn run(&self) -> u64 {
+        match self {
+            Self::Open { run, .. }
+            | Self::Renew { run, .. }
+            | Self::Close { run, .. }
+            | Self::Cut { run, .. } => *run,
+        }
+    }
 }
 
 /// Gate process, element and address of one host.
@@ -119,6 +132,10 @@ impl World {
         if !self.hosts[host].gate.alive || self.hosts[host].gate.run != gate_run {
             return;
         }
+        if message.run() != self.hosts[host].run {
+            // A new daemon has connected: what the one before it had sent and was not read went with its connection.
+            return;
+        }
         match message {
             ToGate::Open { run, ticket, epoch, end, solo, served } => {
                 let result = self.gate_opens(host, epoch, end, served);
@@ -127,7 +144,7 @@ impl World {
                 }
                 self.gate_answers(host, run, ticket, result);
             }
-            ToGate::Renew { epoch, end, solo } => {
+            ToGate::Renew { epoch, end, solo, .. } => {
                 self.gate_renews(host, epoch, end, solo);
             }
             ToGate::Close { run, ticket } => {

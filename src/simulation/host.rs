@@ -352,7 +352,8 @@ impl World {
             Action::RenewLease { epoch, lease_end } => {
                 if self.hosts[host].gate.alive {
                     let (solo, end) = (self.solo_on_disk(host, epoch), lease_end);
-                    self.order_gate(host, ToGate::Renew { epoch, end, solo }, 0);
+                    let run = self.hosts[host].run;
+                    self.order_gate(host, ToGate::Renew { run, epoch, end, solo }, 0);
                 }
             }
             Action::Start { ticket, step, deadline } => self.start_step(host, ticket, step, deadline),

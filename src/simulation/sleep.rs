@@ -38,9 +38,7 @@ impl World {
         }
         if asleep.clock_stops {
             self.hosts[host].stood_still += slept;
-            if self.hosts[host].gate.open(self.now) {
-                self.goes_on_unaware(host);
-            }
+            self.goes_on_unaware(host);
         }
         if self.bug == Some(Bug::ResumeUnchecked) {
             self.goes_on_unchecked(host);

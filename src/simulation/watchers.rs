@@ -53,6 +53,7 @@ impl World {
     }
 
     pub fn server_dies(&mut self, host: usize) {
+        self.leaves_relay(host);
         self.hosts[host].server.die();
         let (run, delay) = (self.hosts[host].run, self.random.micros(500, 10_000));
         self.at(delay, Happening::ProbeAnswer { host, run, reachable: false });

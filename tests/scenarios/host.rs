@@ -176,7 +176,7 @@ impl Host {
     }
 
     /// The effect of a step on what this host alone holds.
-    pub fn perform(&mut self, step: &Step, now: Instant, connected: bool) -> StepResult {
+    pub fn perform(&mut self, step: &Step, now: Instant) -> StepResult {
         let done = StepResult::Ok(StepOutput::Done);
         match step {
             Step::Record(RecordStep::Persist(facts)) => self.durable = Some(*facts),
@@ -199,7 +199,7 @@ impl Host {
                 if self.server.life == super::server::Life::Dead {
                     return StepResult::Failed("the server is gone: connection refused".into());
                 }
-                return self.server.perform(step, connected);
+                return self.server.perform(step);
             }
             Step::Units(step) => return self.perform_service(step),
             Step::Remote(_) => {}

@@ -177,7 +177,7 @@ impl Server {
     }
 
     /// The effect of a step of the database lane, at its end.
-    pub fn perform(&mut self, step: &DatabaseStep, connected: bool) -> StepResult {
+    pub fn perform(&mut self, step: &DatabaseStep) -> StepResult {
         let done = StepResult::Ok(StepOutput::Done);
         match step {
             DatabaseStep::Drain => {
@@ -210,7 +210,7 @@ impl Server {
                 return StepResult::Ok(StepOutput::Position(self.gtid().position()));
             }
             DatabaseStep::WaitFor { position } => {
-                let reached = self.gtid().reaches(position) && connected;
+                let reached = self.gtid().reaches(position);
                 return if reached { done } else { StepResult::TimedOut };
             }
             DatabaseStep::ForgetPrimary => self.replica = None,

@@ -445,9 +445,9 @@ impl World {
     }
 
     fn perform(&mut self, host: usize, step: &Step) -> StepResult {
-        let (now, connected) = (self.now, self.stream_between());
+        let now = self.now;
         let Step::Remote(step) = step else {
-            return self.hosts[host].perform(step, now, connected || !needs_peer(step));
+            return self.hosts[host].perform(step, now);
         };
         let [first, second] = &mut self.hosts;
         let (mine, peer) = if host == 0 { (first, second) } else { (second, first) };
@@ -492,8 +492,4 @@ impl World {
         );
         self.look_who_serves();
     }
-}
-
-fn needs_peer(step: &Step) -> bool {
-    matches!(step, Step::Database(apd::decision::action::DatabaseStep::WaitFor { .. }))
 }

@@ -1,6 +1,6 @@
 //! What the peer's living server has and this one lacks is fetched before a takeover opens.
 
-use super::{Phase, TakeoverKind};
+use super::{ASK_SILENT_PEER, Phase, TakeoverKind};
 use crate::decision::action::{DatabaseStep, Step};
 use crate::decision::event::ReplicaReport;
 use crate::decision::gtid::GtidState;
@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// How long what a server has may take to arrive when that server is not well.
 const UNSEEN: Duration = Duration::from_millis(300);
+
+/// How many steps before [`TakeoverStep::CatchUp`](super::TakeoverStep) the peer is asked.
+pub(super) const ASK_BEFORE_CATCH_UP: usize = 2;
 
 impl Node {
     /// The peer's server answers and may have what has not arrived here.
@@ -29,13 +32,31 @@ impl Node {
     }
 
     /// Waits for what the peer's server has; not for long where its own daemon does not see it: one whose disk is full
-    /// tells of what it cannot send.
+    /// tells of what it cannot send. Where it did not answer at all, this server is asked what costs it nothing: it may
+    /// be the slow one of the two.
     pub(super) fn catch_up_with_peer(&self, applying: bool) -> Option<(Step, Duration)> {
         let Phase::TakingOver(takeover) = self.phase.now() else { return None };
+        if takeover.unanswered.is_some() {
+            let position = self.database.report.gtid.clone();
+            return Some((Step::Database(DatabaseStep::WaitFor { position }), self.settings.drain_timeout));
+        }
         let position = takeover.theirs.clone().filter(|_| applying)?;
         let seen = takeover.kind != TakeoverKind::Released || self.peer_sees_its_server();
         let limit = if seen { self.settings.drain_timeout } else { self.settings.drain_timeout.min(UNSEEN) };
         Some((Step::Database(DatabaseStep::WaitFor { position }), limit))
+    }
+
+    /// The peer's server did not answer in time, and then this one did not for as long: that question proved nothing,
+    /// and is asked again.
+    pub(super) fn own_server_was_slow(&mut self) -> bool {
+        let now = self.now;
+        let Phase::TakingOver(takeover) = self.phase.within() else { return false };
+        let slow = takeover.unanswered.take().is_some_and(|at| now >= at + ASK_SILENT_PEER);
+        if slow {
+            takeover.next -= ASK_BEFORE_CATCH_UP;
+            takeover.ask_until = now + ASK_SILENT_PEER;
+        }
+        slow
     }
 
     /// What this server has received, applied or not.
@@ -75,8 +96,7 @@ impl Node {
     /// started anew a moment ago. It is put in order by a standby; a takeover that opened would leave it behind.
     pub(super) fn nothing_brings(&self, theirs: &GtidState) -> Option<String> {
         let released = matches!(self.phase.now(), Phase::TakingOver(on) if on.kind == TakeoverKind::Released);
-        let replica = self.database.report.replica.as_ref();
-        let runs = replica.is_some_and(|replica| replica.applying);
+        let runs = self.database.may_apply(self.now);
         let missing = theirs.distance_from(&self.database.report.gtid);
         (released && !runs && missing > 0).then(|| {
             format!("the peer's server has {missing} transactions more, and the replica here does not run")
