@@ -125,8 +125,9 @@ install-built:
 	install -D -m 0644 systemd/apd.tmpfiles $(DESTDIR)$(prefix)/lib/tmpfiles.d/apd.conf
 	install -D -m 0644 systemd/apd.catalog $(DESTDIR)$(prefix)/lib/systemd/catalog/apd.catalog
 	install -D -m 0644 systemd/apd.rules $(DESTDIR)$(prefix)/share/polkit-1/rules.d/60-apd.rules
-	install -D -m 0644 -t $(DESTDIR)$(docdir) README.md docs/*.md docs/*.json
+	install -D -m 0644 -t $(DESTDIR)$(docdir) README.md docs/*.md
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/monitoring docs/monitoring/*
+	install -D -m 0644 -t $(DESTDIR)$(docdir)/schema docs/schema/*
 	install -d $(addprefix $(DESTDIR),$(mandir)/man1 $(bashdir) $(zshdir) $(fishdir))
 	$(PROGRAMS)/apctl man --to $(DESTDIR)$(mandir)/man1
 	$(PROGRAMS)/apctl completions bash >$(DESTDIR)$(bashdir)/apctl

@@ -26,6 +26,7 @@ unreachable; 10 already so, with --exit-code.";
 const START_EXAMPLE: &str = "Example: apctl start --reason \"the disk was changed\"";
 const STOP_EXAMPLE: &str = "Example: apctl stop --dry-run; apctl stop --reason \"new memory\"";
 
+const SCHEMA_EXAMPLE: &str = "Example: apctl schema switchover > switchover.schema.json";
 const SIMULATE_EXAMPLE: &str = "Example: apctl simulate --fault power-off --fault switchover --seeds 1000\n\
 Nothing of this pair is touched; neither root nor a running daemon is needed.";
 
@@ -89,7 +90,7 @@ pub enum Verb {
         /// Show it again every second until interrupted
         #[arg(long, conflicts_with = "schema")]
         watch: bool,
-        /// Print the JSON Schema of `-o json` instead
+        /// Print the JSON Schema of `-o json` instead, as `apctl schema status` does
         #[arg(long)]
         schema: bool,
     },
@@ -275,6 +276,16 @@ pub enum Verb {
     #[command(after_help = "Example: apctl man | man -l -")]
     Man {
         /// Into this folder, a page for each verb
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of what a verb prints with `-o json`; without one, the verbs that have one
+    #[command(after_help = SCHEMA_EXAMPLE)]
+    Schema {
+        /// Which, as `status` or `config check`
+        #[arg(value_name = "VERB", conflicts_with = "to")]
+        verb: Vec<String>,
+        /// Into this folder, one for each verb
         #[arg(long, value_name = "FOLDER")]
         to: Option<PathBuf>,
     },

@@ -1,6 +1,7 @@
 //! `apctl bundle`: everything that somebody needs who looks at a pair from afar, in one archive. No secret is in it: none
 //! is in what the daemon tells, and what this command reads is searched for the configured ones before it is packed.
 
+use super::answers::Bundled;
 use super::arguments::Common;
 use super::client::Client;
 use super::configuration::loaded_without_secrets;
@@ -80,17 +81,15 @@ pub(super) fn bundle(
     let mut archive =
         Archive { tar, folder, secrets: secrets(common), names: Vec::new(), missing: Vec::new() };
     fill(&mut archive, client, common).map_err(failed)?;
-    let (names, missing) = (archive.names.clone(), archive.missing.clone());
+    let (contains, missing) = (archive.names.clone(), archive.missing.clone());
     archive.tar.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
-    let value = json!({
-        "schema_version": SCHEMA_VERSION, "file": file, "contains": names, "missing": missing,
-    });
-    output.show(&value, |output| {
-        let lines = missing.iter().map(|line| format!("not in it: {line}"));
-        let sum = format!("{}: {} files, without secrets", file.display(), names.len());
+    let made = Bundled { schema_version: SCHEMA_VERSION, file, contains, missing };
+    output.show(&made, |output| {
+        let lines = made.missing.iter().map(|line| format!("not in it: {line}"));
+        let sum = format!("{}: {} files, without secrets", made.file.display(), made.contains.len());
         lines.chain([sum]).map(|line| wrapped(&clean(&line), "", output.width())).collect()
     })?;
-    Ok(if missing.is_empty() { Exit::OK } else { Exit::DEGRADED })
+    Ok(if made.missing.is_empty() { Exit::OK } else { Exit::DEGRADED })
 }
 
 fn fill(archive: &mut Archive, client: &Client, common: &Common) -> std::io::Result<()> {

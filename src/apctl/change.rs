@@ -1,5 +1,6 @@
 //! Verbs that change something: the plan, the confirmation, the operation, its end.
 
+use super::answers::{Operations, Plan};
 use super::arguments::{Common, Verb};
 use super::client::Client;
 use super::exit::{Exit, Failure};
@@ -7,7 +8,6 @@ use super::output::{Output, Tone};
 use super::view::{painted, wrapped};
 use crate::decision::words::{Mode, Role};
 use crate::wire::control::{Operation, Outcome, RequestBody, SCHEMA_VERSION, Status};
-use serde_json::json;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub(super) fn change(
     let plan = plan(&request, &status);
     if request.dry_run && !request.daemon_looks {
         let value =
-            json!({"schema_version": SCHEMA_VERSION, "dry_run": true, "command": request.name, "plan": plan});
+            Plan { schema_version: SCHEMA_VERSION, dry_run: true, command: request.name, plan: &plan };
         output.show(&value, |output| plan.iter().map(|line| wrapped(line, "", output.width())).collect())?;
         return Ok(Exit::OK);
     }
@@ -72,9 +72,9 @@ pub(super) fn operation(
     wait: Option<Duration>,
 ) -> Result<Exit, Failure> {
     let Some(id) = id else {
-        let operations: Vec<Operation> = client.get("/operations")?;
-        output.show(&json!({"schema_version": SCHEMA_VERSION, "operations": operations}), |output| {
-            operations.iter().map(|one| wrapped(&one_line(one), "", output.width())).collect()
+        let known = Operations { schema_version: SCHEMA_VERSION, operations: client.get("/operations")? };
+        output.show(&known, |output| {
+            known.operations.iter().map(|one| wrapped(&one_line(one), "", output.width())).collect()
         })?;
         return Ok(Exit::OK);
     };

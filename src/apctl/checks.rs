@@ -3,28 +3,19 @@
 //! The daemon probes on its own schedule; this waits until each probe that it reports was made after the
 //! question, so that the answer is about now.
 
+use super::answers::{Checked, Checks, PluginState as State};
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use crate::decision::code::Code;
 use crate::decision::why::Severity;
 use crate::wire::control::{SCHEMA_VERSION, Status};
-use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// Longest wait for fresh probes.
 const FRESH: Duration = Duration::from_secs(15);
 /// Between looks.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// States of the plugin convention; their numbers are the exit codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    Ok,
-    Warning,
-    Critical,
-    Unknown,
-}
 
 impl State {
     const fn word(self) -> &'static str {
@@ -197,13 +188,11 @@ fn answer(output: &Output, name: Option<&str>, looked: &[Looked]) -> Result<Exit
         }
     };
     let data: Vec<&str> = looked.iter().flat_map(|one| &one.data).map(String::as_str).collect();
-    let checks: Vec<_> = looked
-        .iter()
-        .map(|one| json!({"name": one.name, "state": one.state.word(), "text": one.text}))
-        .collect();
-    let value =
-        json!({"schema_version": SCHEMA_VERSION, "state": worst.word(), "checks": checks, "perfdata": data});
+    let checks =
+        looked.iter().map(|one| Checked { name: &one.name, state: one.state, text: &one.text }).collect();
+    let value = Checks { schema_version: SCHEMA_VERSION, state: worst, checks, perfdata: data };
     output.show(&value, |_| {
+        let data = &value.perfdata;
         let data = if data.is_empty() { String::new() } else { format!(" | {}", data.join(" ")) };
         format!("{summary}{data}\n")
     })?;

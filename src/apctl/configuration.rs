@@ -1,11 +1,15 @@
 //! `apctl config`: what the configuration says, and everything that is wrong with it.
 
+use super::answers::{Finding, Validity};
 use super::arguments::{Common, ConfigVerb};
 use super::exit::{Exit, Failure};
 use super::output::{Output, print};
-use crate::config::{ConfigErrors, Loaded, Problem, Sources, load, render_effective, schema};
+use crate::config::{ConfigErrors, Loaded, Sources, load, render_effective, schema};
 use crate::wire::control::SCHEMA_VERSION;
-use serde_json::{Value, json};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde_json::Value;
+use std::borrow::Cow;
 
 /// `config check|show|schema`.
 pub(super) fn config(output: &Output, common: &Common, verb: &ConfigVerb) -> Result<Exit, Failure> {
@@ -36,13 +40,13 @@ fn check(output: &Output, common: &Common) -> Result<Exit, Failure> {
         Err(errors) => (errors.problems, Vec::new()),
     };
     let valid = errors.is_empty();
-    let value = json!({
-        "schema_version": SCHEMA_VERSION,
-        "code": if valid { "" } else { "E_CONFIG_INVALID" },
-        "valid": valid,
-        "errors": errors.iter().map(problem).collect::<Vec<Value>>(),
-        "warnings": warnings.iter().map(problem).collect::<Vec<Value>>(),
-    });
+    let value = Validity {
+        schema_version: SCHEMA_VERSION,
+        code: if valid { "" } else { "E_CONFIG_INVALID" },
+        valid,
+        errors: errors.iter().map(Finding::from).collect(),
+        warnings: warnings.iter().map(Finding::from).collect(),
+    };
     let file = common.config.display();
     output.show(&value, |_| {
         let mut page: String = errors.iter().map(|problem| format!("{problem}\n")).collect();
@@ -57,13 +61,41 @@ fn check(output: &Output, common: &Common) -> Result<Exit, Failure> {
     Ok(if valid { Exit::OK } else { Exit::CONFIG })
 }
 
-fn problem(problem: &Problem) -> Value {
-    json!({
-        "origin": problem.origin.to_string(),
-        "key": problem.key,
-        "what": problem.what,
-        "remedy": problem.remedy,
-    })
+/// The configuration as it takes effect, with `schema_version` as every answer for programs; no section of a
+/// configuration has this name.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Effective(toml::Table);
+
+impl JsonSchema for Effective {
+    fn schema_name() -> Cow<'static, str> {
+        "Configuration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let mut schema = schema();
+        opened(&mut schema);
+        if let Some(object) = schema.as_object_mut() {
+            object.remove("$schema");
+            object.insert("required".into(), Value::from(["schema_version"].as_slice()));
+        }
+        schema["properties"]["schema_version"] = SCHEMA_VERSION.into();
+        Schema::try_from(schema).unwrap_or_default()
+    }
+}
+
+/// A later version may have keys that this one does not know: a mistake in a file, not in an answer.
+fn opened(schema: &mut Value) {
+    match schema {
+        Value::Array(list) => list.iter_mut().for_each(opened),
+        Value::Object(object) => {
+            if object.get("additionalProperties") == Some(&Value::Bool(false)) {
+                object.remove("additionalProperties");
+            }
+            object.values_mut().for_each(opened);
+        }
+        _ => {}
+    }
 }
 
 /// As written (the main file's text), or as it takes effect.
@@ -84,8 +116,7 @@ fn show(output: &Output, common: &Common, effective: bool, origin: bool) -> Resu
     }
     // Secrets are in files of their own; what is rendered names only those.
     let mut values: toml::Table = text.parse().map_err(|error| Failure::failed(format!("{error}")))?;
-    // As every answer for programs; no section of the configuration has this name.
     values.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
-    output.show(&values, |_| String::new())?;
+    output.show(&Effective(values), |_| String::new())?;
     Ok(Exit::OK)
 }

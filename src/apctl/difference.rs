@@ -1,5 +1,6 @@
 //! `apctl config diff`: what runs against the file on disk, or with `--peer` what both nodes must share and do not.
 
+use super::answers::Comparison;
 use super::arguments::Common;
 use super::client::Client;
 use super::configuration::loaded_without_secrets;
@@ -9,7 +10,6 @@ use super::view::{clean, wrapped};
 use crate::config::flat::{self, Difference, Setting};
 use crate::wire::control::SCHEMA_VERSION;
 use serde::Deserialize;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -39,11 +39,9 @@ pub(super) fn diff(client: &Client, output: &Output, common: &Common, peer: bool
         ("running".to_owned(), "on disk".to_owned(), [running.hash, hash], differences)
     };
     let same = differences.is_empty() && (!peer || hashes[0] == hashes[1]);
-    let value = json!({
-        "schema_version": SCHEMA_VERSION, "same": same, "names": [here, there], "hashes": hashes,
-        "differences": differences,
-    });
-    output.show(&value, |output| page(output, [&here, &there], &hashes, &differences))?;
+    let found =
+        Comparison { schema_version: SCHEMA_VERSION, same, names: [here, there], hashes, differences };
+    output.show(&found, |output| page(output, &found))?;
     Ok(if same { Exit::OK } else { Exit::DEGRADED })
 }
 
@@ -55,9 +53,10 @@ fn all(mine: &BTreeMap<String, Setting>, theirs: &BTreeMap<String, Setting>) -> 
     flat::differences(&shared(mine), &shared(theirs))
 }
 
-fn page(output: &Output, names: [&str; 2], hashes: &[String; 2], differences: &[Difference]) -> String {
+fn page(output: &Output, found: &Comparison) -> String {
+    let Comparison { names, hashes, differences, .. } = found;
     let word = if hashes[0] == hashes[1] { "the same" } else { "different" };
-    let (here, there) = (clean(names[0]), clean(names[1]));
+    let (here, there) = (clean(&names[0]), clean(&names[1]));
     let hash =
         format!("hash of the shared part: {word} ({here} {}, {there} {})", hashes[0], clean(&hashes[1]));
     let mut text = wrapped(&hash, "", output.width());

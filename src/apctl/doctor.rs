@@ -1,6 +1,7 @@
 //! `apctl doctor [--peer]`: what the daemon's doctor finds here and, through the daemon, on the other node; and what this
 //! command can see by itself where no daemon answers.
 
+use super::answers::Examinations;
 use super::arguments::Common;
 use super::client::Client;
 use super::exit::{Exit, Failure};
@@ -9,7 +10,6 @@ use super::view::{clean, wrapped};
 use crate::config::{Sources, load};
 use crate::wire::control::SCHEMA_VERSION;
 use crate::wire::control::doctor::{Examination, Grade, Symptom};
-use serde_json::json;
 use std::time::Duration;
 
 /// The doctor asks servers and networks, here and there.
@@ -31,9 +31,10 @@ pub(super) fn doctor(client: &Client, output: &Output, common: &Common, peer: bo
         });
     }
     let worst = nodes.iter().map(Examination::worst).max().unwrap_or(Grade::Good);
-    let value = json!({ "schema_version": SCHEMA_VERSION, "worst": worst, "nodes": nodes });
-    output
-        .show(&value, |output| nodes.iter().map(|node| page(node, output)).collect::<Vec<_>>().join("\n"))?;
+    let found = Examinations { schema_version: SCHEMA_VERSION, worst, nodes };
+    output.show(&found, |output| {
+        found.nodes.iter().map(|node| page(node, output)).collect::<Vec<_>>().join("\n")
+    })?;
     Ok(match worst {
         Grade::Good | Grade::Note => Exit::OK,
         Grade::Warning => Exit::DEGRADED,

@@ -1,10 +1,11 @@
 //! How `apctl` ends: the codes of INTERFACE.md section 2, and failures with a stable word and a remedy.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::process::ExitCode;
 
-/// An exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// An exit code; `apctl --help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Exit(pub u8);
 

@@ -1,7 +1,8 @@
 //! `apctl`, the operator's command. Each verb asks the daemon over its control socket and prints the answer;
-//! only `config`, `bootstrap`, `replay`, `simulate`, `local-fence`, `local-service`, `man`, `completions`, `mode` without
-//! an argument, and a part of `doctor` work without one.
+//! only `config`, `bootstrap`, `replay`, `simulate`, `local-fence`, `local-service`, `man`, `completions`, `schema`, `mode`
+//! without an argument, and a part of `doctor` work without one.
 
+mod answers;
 mod arguments;
 pub mod bootstrap;
 mod bundle;
@@ -17,6 +18,7 @@ mod manual;
 mod output;
 mod place;
 mod replay;
+mod schema;
 mod service;
 mod set_up;
 mod show;
@@ -48,7 +50,7 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
     let common = &arguments.common;
     let client = || Client::new(place::socket(common));
     match &arguments.verb {
-        Verb::Status { schema: true, .. } => show::status_schema(),
+        Verb::Status { schema: true, .. } => schema::schema(&["status".to_owned()], None),
         Verb::Status { watch, .. } => show::status(&client()?, output, *watch),
         Verb::Explain { why_not, what_if } => {
             show::explain(&client()?, output, why_not.as_deref(), what_if.as_deref())
@@ -74,6 +76,7 @@ fn verb(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
         Verb::Bundle { file } => bundle::bundle(&client()?, output, common, file.as_deref()),
         Verb::Completions { shell } => manual::completions(*shell),
         Verb::Man { to } => manual::man(to.as_deref()),
+        Verb::Schema { verb, to } => schema::schema(verb, to.as_deref()),
         Verb::Config { verb: ConfigVerb::Diff { peer } } => {
             difference::diff(&client()?, output, common, *peer)
         }

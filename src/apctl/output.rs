@@ -1,10 +1,11 @@
 //! What is printed, and how: tables for people, JSON and YAML for programs, colours where they help.
 
+use super::answers::Failed;
 use super::arguments::{Colour, Common, Format};
 use super::exit::{Exit, Failure};
 use super::yaml;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 /// Widths below this are not laid out for.
@@ -73,11 +74,16 @@ impl Output {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Prints `value` for programs, or what `table` makes of it for people.
+    /// Prints `value` for programs, or what `table` makes of it for people. Its type has a schema: `apctl schema` tells
+    /// programs what they can rely on.
     ///
     /// # Errors
     /// When standard output fails; that nobody reads it any more is no failure.
-    pub fn show(&self, value: &impl Serialize, table: impl FnOnce(&Self) -> String) -> Result<(), Failure> {
+    pub fn show<T: Serialize + JsonSchema>(
+        &self,
+        value: &T,
+        table: impl FnOnce(&Self) -> String,
+    ) -> Result<(), Failure> {
         let text = match self.format {
             Format::Table => table(self),
             // In the order of the fields, which the interface gives.
@@ -98,12 +104,8 @@ impl Output {
     /// Says why it ends: to people on standard error, to programs on standard output.
     pub fn failure(&self, failure: &Failure) {
         if !self.is_table() {
-            let value = json!({
-                "schema_version": crate::wire::control::SCHEMA_VERSION,
-                "code": failure.code, "error": failure.message, "remedy": failure.remedy, "exit": failure.exit,
-            });
             // Printing that printing fails is no use.
-            let _ = print(&self.encode(&value));
+            let _ = self.show(&Failed::from(failure), |_| String::new());
             return;
         }
         let mut text = format!("apctl: {}\n", failure.message);
@@ -111,14 +113,6 @@ impl Output {
             text.push_str(&format!("       {}\n", failure.remedy));
         }
         let _ = io::stderr().write_all(text.as_bytes());
-    }
-
-    fn encode(&self, value: &Value) -> String {
-        match self.format {
-            Format::Yaml => yaml::of(value),
-            // Serialising a JSON value does not fail.
-            _ => format!("{value:#}\n"),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `apctl replay`: a recording is fed through the decision again, and what it does is compared with what was done.
 
+use super::answers;
 use super::arguments::Common;
 use super::exit::{Exit, Failure};
 use super::output::Output;
@@ -7,7 +8,6 @@ use super::place;
 use crate::decision::replay::{Difference, Mismatch, Record, Replay};
 use crate::io::recording::{self, Members};
 use crate::wire::control::SCHEMA_VERSION;
-use serde_json::json;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -36,10 +36,16 @@ pub(super) fn replay(
         replayed.file(path)?;
     }
     let (events, actions) = (replayed.replay.events, replayed.replay.actions);
-    let value = json!({
-        "schema_version": SCHEMA_VERSION, "code": "", "same": true, "files": replayed.files, "from": replayed.from,
-        "recorded_by": replayed.version, "events": events, "actions": actions,
-    });
+    let value = answers::Replay {
+        schema_version: SCHEMA_VERSION,
+        code: "",
+        same: true,
+        files: replayed.files,
+        from: replayed.from,
+        recorded_by: replayed.version,
+        events,
+        actions,
+    };
     output.show(&value, |_| format!("{events} events, {actions} actions: the same\n"))?;
     Ok(Exit::OK)
 }

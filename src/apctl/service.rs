@@ -1,6 +1,7 @@
 //! `apctl local-service`: one act on a managed service, here and now, without the daemon. What the oneshot unit
 //! `apd-service@.service` runs as root for a daemon that has no right to.
 
+use super::answers::{ServiceActed, ServiceReports};
 use super::arguments::{Common, ServiceAct};
 use super::configuration::loaded_without_secrets;
 use super::exit::{Exit, Failure};
@@ -11,7 +12,6 @@ use crate::decision::service::{ServiceReport, ServiceState, ServiceStep};
 use crate::io::service::{Services, step_of};
 use crate::io::{log, notify};
 use crate::wire::control::SCHEMA_VERSION;
-use serde_json::json;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
@@ -54,7 +54,7 @@ pub(super) fn service(output: &Output, common: &Common, act: &ServiceAct) -> Res
     let result = runtime.block_on(perform(&services, &step, limit(&loaded.config, &step)));
     match result {
         StepResult::Ok(_) => {
-            let value = json!({"schema_version": SCHEMA_VERSION, "code": "", "act": verb, "service": name});
+            let value = ServiceActed { schema_version: SCHEMA_VERSION, code: "", act: verb, service: &name };
             output.show(&value, |_| format!("{verb} {name}: done\n"))?;
             notify::status(&format!("{verb} {name}: done"));
             Ok(Exit::OK)
@@ -107,7 +107,7 @@ async fn status(output: &Output, services: &Services, name: &str) -> Result<Exit
             |_| ServiceReport { name: name.into(), state: ServiceState::Unknown, detail: "no answer".into() };
         reports.push(timeout(LOOK, services.state(name)).await.unwrap_or_else(late));
     }
-    let value = json!({"schema_version": SCHEMA_VERSION, "code": "", "services": reports});
+    let value = ServiceReports { schema_version: SCHEMA_VERSION, code: "", services: reports };
     output.show(&value, |output| {
         let line = |report: &ServiceReport| {
             let tone = match report.state {
@@ -117,7 +117,7 @@ async fn status(output: &Output, services: &Services, name: &str) -> Result<Exit
             };
             format!("{} {}: {}\n", output.paint(tone, report.state.word()), report.name, report.detail)
         };
-        reports.iter().map(line).collect()
+        value.services.iter().map(line).collect()
     })?;
     Ok(Exit::OK)
 }

@@ -1,6 +1,7 @@
 //! `apctl bootstrap` on the command line: plan, confirmation, progress and exit code around
 //! [`super::bootstrap`], which does the work.
 
+use super::answers::{SetUp, SetUpOutcome};
 use super::arguments::{Bootstrap, Common};
 use super::bootstrap::{BootstrapError, BootstrapOptions, Outcome, bootstrap};
 use super::change::confirmed;
@@ -11,7 +12,6 @@ use super::view::wrapped;
 use crate::config::Loaded;
 use crate::config::checked::MariaDbEndpoint;
 use crate::wire::control::SCHEMA_VERSION;
-use serde_json::json;
 use std::path::PathBuf;
 
 /// Where the replication password goes if `mariadb.replication_password_file` names no place: the configuration
@@ -70,15 +70,15 @@ fn options(loaded: &Loaded, typed: &Bootstrap, dry_run: bool) -> BootstrapOption
 
 fn said(output: &Output, common: &Common, ended: &Outcome) -> Result<Exit, Failure> {
     let (outcome, exit) = match ended {
-        Outcome::AlreadySo(_) if common.exit_code => ("already", Exit::ALREADY),
-        Outcome::AlreadySo(_) => ("already", Exit::OK),
-        Outcome::RunOnPeer(_) => ("run_on_peer", Exit::OK),
-        Outcome::Following(_) => ("following", Exit::OK),
-        Outcome::Plan(_) => ("plan", Exit::OK),
+        Outcome::AlreadySo(_) if common.exit_code => (SetUpOutcome::Already, Exit::ALREADY),
+        Outcome::AlreadySo(_) => (SetUpOutcome::Already, Exit::OK),
+        Outcome::RunOnPeer(_) => (SetUpOutcome::RunOnPeer, Exit::OK),
+        Outcome::Following(_) => (SetUpOutcome::Following, Exit::OK),
+        Outcome::Plan(_) => (SetUpOutcome::Plan, Exit::OK),
     };
-    let text = ended.to_string();
-    let value = json!({"schema_version": SCHEMA_VERSION, "code": "", "outcome": outcome, "text": text});
-    output.show(&value, |output| text.lines().map(|line| wrapped(line, "", output.width())).collect())?;
+    let value = SetUp { schema_version: SCHEMA_VERSION, code: "", outcome, text: ended.to_string() };
+    output
+        .show(&value, |output| value.text.lines().map(|line| wrapped(line, "", output.width())).collect())?;
     Ok(exit)
 }
 

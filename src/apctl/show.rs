@@ -1,5 +1,6 @@
 //! Verbs that only look.
 
+use super::answers::{Answers, LogLevel, ModeAnswer, ModeSource, RoleAnswer};
 use super::arguments::Common;
 use super::client::Client;
 use super::exit::{Exit, Failure};
@@ -7,9 +8,9 @@ use super::output::{Output, Tone, print};
 use super::{place, view};
 use crate::decision::words::Role;
 use crate::io::mode_file;
-use crate::wire::control::{Explain, History, SCHEMA_VERSION, Status, Timeline};
-use schemars::generate::SchemaSettings;
-use serde_json::{Value, json};
+use crate::wire::control::{Explain, History, SCHEMA_VERSION, Timeline};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,15 +35,6 @@ pub(super) fn status(client: &Client, output: &Output, watch: bool) -> Result<Ex
     }
 }
 
-/// `status --schema`: derived from the very type that is printed.
-pub(super) fn status_schema() -> Result<Exit, Failure> {
-    let mut schema =
-        SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<Status>();
-    schema.insert("title".to_owned(), json!("apctl status -o json, GET /status"));
-    print(&format!("{:#}\n", schema.to_value()))?;
-    Ok(Exit::OK)
-}
-
 /// `explain`, whole or the answer to one question.
 pub(super) fn explain(
     client: &Client,
@@ -51,26 +43,32 @@ pub(super) fn explain(
     what_if: Option<&str>,
 ) -> Result<Exit, Failure> {
     let explain: Explain = client.get("/explain")?;
-    let mut asked = serde_json::Map::new();
-    for (question, word, answers) in
-        [("why_not", why_not, &explain.why_not), ("what_if", what_if, &explain.what_if)]
-    {
-        let Some(word) = word else { continue };
-        let lines = answers.get(word).ok_or_else(|| {
-            let known: Vec<&str> = answers.keys().map(String::as_str).collect();
-            let flag = question.replace('_', "-");
-            let known = if known.is_empty() { "none now".to_owned() } else { known.join(", ") };
-            Failure::usage(format!("--{flag} {word}: no answer is known; known are: {known}"))
-        })?;
-        asked.insert(question.to_owned(), json!({ word: lines }));
-    }
-    if asked.is_empty() {
+    let answers = Answers {
+        schema_version: SCHEMA_VERSION,
+        why_not: answer("why-not", why_not, &explain.why_not)?,
+        what_if: answer("what-if", what_if, &explain.what_if)?,
+    };
+    if why_not.is_none() && what_if.is_none() {
         output.show(&explain, |output| view::explain::render(&explain, output))?;
     } else {
-        asked.insert("schema_version".to_owned(), json!(SCHEMA_VERSION));
-        output.show(&asked, |output| view::explain::answers(&explain, why_not, what_if, output))?;
+        output.show(&answers, |output| view::explain::answers(&explain, why_not, what_if, output))?;
     }
     Ok(Exit::OK)
+}
+
+/// The one answer that `word` asks for; nothing, if nothing was asked.
+fn answer(
+    flag: &str,
+    word: Option<&str>,
+    known: &BTreeMap<String, Vec<String>>,
+) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let Some(word) = word else { return Ok(BTreeMap::new()) };
+    let lines = known.get(word).ok_or_else(|| {
+        let known: Vec<&str> = known.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none now".to_owned() } else { known.join(", ") };
+        Failure::usage(format!("--{flag} {word}: no answer is known; known are: {known}"))
+    })?;
+    Ok(BTreeMap::from([(word.to_owned(), lines.clone())]))
 }
 
 /// `history`.
@@ -101,11 +99,11 @@ pub(super) fn timeline(client: &Client, output: &Output, epoch: Option<u64>) -> 
 
 /// `log-level [LEVEL]`.
 pub(super) fn log_level(client: &Client, output: &Output, level: Option<&str>) -> Result<Exit, Failure> {
-    let shown: Value = match level {
+    let shown: LogLevel = match level {
         None => client.get("/log-level")?,
         Some(level) => client.post("/log-level", &json!({ "level": level }))?,
     };
-    output.show(&shown, |_| format!("{}\n", shown["level"].as_str().unwrap_or_default()))?;
+    output.show(&shown, |_| format!("{}\n", shown.level))?;
     Ok(Exit::OK)
 }
 
@@ -113,9 +111,8 @@ pub(super) fn log_level(client: &Client, output: &Output, level: Option<&str>) -
 pub(super) fn is_role(client: &Client, output: &Output, role: Role) -> Result<Exit, Failure> {
     let status = client.status()?;
     let is = status.node.role;
-    output.show(&json!({"schema_version": SCHEMA_VERSION, "role": is, "answer": is == role}), |_| {
-        format!("{is}\n")
-    })?;
+    let answer = RoleAnswer { schema_version: SCHEMA_VERSION, role: is, answer: is == role };
+    output.show(&answer, |_| format!("{is}\n"))?;
     Ok(if is == role { Exit::OK } else { Exit::NO })
 }
 
@@ -124,11 +121,14 @@ pub(super) fn mode(client: &Client, output: &Output, common: &Common) -> Result<
     match client.status() {
         Ok(status) => {
             let node = &status.node;
-            let value = json!({
-                "schema_version": SCHEMA_VERSION, "mode": node.mode, "note": node.mode_note, "source": "daemon",
-                "peer_mode": status.peer.mode,
-            });
-            output.show(&value, |_| format!("{}\n", node.mode))?;
+            let answer = ModeAnswer {
+                schema_version: SCHEMA_VERSION,
+                mode: node.mode,
+                note: node.mode_note.clone(),
+                source: ModeSource::Daemon,
+                peer_mode: status.peer.mode,
+            };
+            output.show(&answer, |_| format!("{}\n", node.mode))?;
             Ok(Exit::OK)
         }
         Err(failure) if failure.exit == Exit::UNREACHABLE => {
@@ -141,10 +141,14 @@ pub(super) fn mode(client: &Client, output: &Output, common: &Common) -> Result<
                 (None, false) => format!("{}: {}", reading.actor, reading.reason),
             };
             output.note(&format!("apctl: {}; read from {}: {note}", failure.message, path.display()));
-            let value = json!({
-                "schema_version": SCHEMA_VERSION, "mode": mode, "note": note, "source": "file", "peer_mode": null,
-            });
-            output.show(&value, |_| format!("{mode}\n"))?;
+            let answer = ModeAnswer {
+                schema_version: SCHEMA_VERSION,
+                mode,
+                note,
+                source: ModeSource::File,
+                peer_mode: None,
+            };
+            output.show(&answer, |_| format!("{mode}\n"))?;
             Ok(Exit::OK)
         }
         Err(failure) => Err(failure),

@@ -1,35 +1,16 @@
 //! `apctl simulate`: what a fault would do to a pair of this configuration, by the simulation; nothing is touched.
 
+use super::answers::Simulation;
 use super::arguments::Common;
 use super::configuration::loaded_without_secrets;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::view;
 use crate::config::Config;
-use crate::simulation::{Configuration, FAULTS, Prediction, USUAL, predict};
+use crate::simulation::{Configuration, FAULTS, USUAL, predict};
 use crate::wire::control::SCHEMA_VERSION;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
 use std::time::Duration;
-
-/// What is printed.
-#[derive(Debug, Serialize)]
-pub(super) struct Report {
-    schema_version: u32,
-    code: &'static str,
-    /// T_lease in ms.
-    pub(super) lease_ms: u128,
-    /// Between heartbeats in ms.
-    pub(super) heartbeat_ms: u128,
-    /// Between advertisements in ms.
-    pub(super) advert_ms: u128,
-    /// Who may go on alone.
-    pub(super) protection: &'static str,
-    /// Runs for each fault.
-    pub(super) seeds: u64,
-    /// One for each fault.
-    pub(super) predictions: Vec<Prediction>,
-}
 
 /// `simulate [--fault F]... [--seeds N]`.
 pub(super) fn simulate(
@@ -57,12 +38,13 @@ pub(super) fn simulate(
     }
     bar.finish_and_clear();
     let broken = predictions.iter().any(|prediction| prediction.broken.is_some());
-    let report = Report {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let report = Simulation {
         schema_version: SCHEMA_VERSION,
         code: if broken { "E_PROMISE_BROKEN" } else { "" },
-        lease_ms: config.lease.duration.as_millis(),
-        heartbeat_ms: config.lease.heartbeat.as_millis(),
-        advert_ms: config.vrrp.advert_interval.as_millis(),
+        lease_ms: milliseconds(config.lease.duration),
+        heartbeat_ms: milliseconds(config.lease.heartbeat),
+        advert_ms: milliseconds(config.vrrp.advert_interval),
         protection: config.cluster.protection.word(),
         seeds,
         predictions,

@@ -5,12 +5,13 @@
 
 pub use super::problem::dotted;
 use super::show::{Effective, without_secrets};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// The value of one key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     /// As it takes effect.
     pub value: Json,
@@ -150,7 +151,7 @@ fn covered(path: &[String], value: &Json) -> Json {
 }
 
 /// One shared key that two nodes have otherwise.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// Dotted.
     pub key: String,

@@ -23,7 +23,7 @@ pub mod protection;
 pub mod services;
 pub mod status;
 pub mod timeline;
-mod words;
+pub(crate) mod words;
 
 pub use cluster::{Cluster, ClusterNode};
 pub use explain::{Condition, Evidence, Explain, NextDeadline, Rule, Transition};

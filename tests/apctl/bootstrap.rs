@@ -1,5 +1,6 @@
 //! `apctl bootstrap` as it is typed, on two real servers: plan, first node, second node, again.
 
+use super::golden::{FORMS, is_narrow, told};
 use super::mariadb::{Server, find_tool};
 use super::netns::Namespace;
 use super::pages::golden;
@@ -42,10 +43,11 @@ impl<'n> Pair<'n> {
         pair
     }
 
-    fn bootstrap(&self, node: usize, arguments: &[&str]) -> Output {
+    fn bootstrap(&self, node: usize, columns: &str, arguments: &[&str]) -> Output {
         let tools = find_tool("mariadb-dump");
         self.namespace
             .command(env!("CARGO_BIN_EXE_apctl"))
+            .env("COLUMNS", columns)
             .env("APD__NODE__NAME", format!("db{}", node + 1))
             .env("APD__MARIADB__SOCKET", self.servers[node].socket())
             .arg("--config")
@@ -56,21 +58,26 @@ impl<'n> Pair<'n> {
             .output()
             .unwrap()
     }
-}
 
-impl Pair<'_> {
-    /// What the command said, without what differs from run to run.
-    fn told(&self, node: usize, words: &[&str], page: &mut String) -> Output {
-        let output = self.bootstrap(node, words);
-        let mut text = format!("==== db{} bootstrap {}\n{}", node + 1, words.join(" "), out(&output));
-        text.extend(err(&output).lines().map(|line| format!("stderr: {line}\n")));
-        text.push_str(&format!("---- exit {}\n\n", code(&output)));
-        for (index, server) in self.servers.iter().enumerate() {
-            text = text.replace(&server.socket().display().to_string(), &format!("SOCKET{}", index + 1));
-            text = text.replace(&format!(":{}", server.address().port()), &format!(":PORT{}", index + 1));
+    /// What the command said in one form, without what differs from run to run.
+    fn told(&self, node: usize, words: &[&str], form: &str, page: &mut String) -> Output {
+        let (form, columns, more) = FORMS.iter().find(|(known, ..)| *known == form).unwrap();
+        let output = self.bootstrap(node, columns, &[words, more].concat());
+        if *form == "narrow" {
+            is_narrow(&output);
         }
-        page.push_str(&text.replace(&self.folder.path().display().to_string(), "FOLDER"));
+        page.push_str(&format!("On db{}:\n", node + 1));
+        page.push_str(&told(&[&["bootstrap"], words].concat(), form, &output, self.folder.path()));
+        for (index, server) in self.servers.iter().enumerate() {
+            *page = page.replace(&server.socket().display().to_string(), &format!("SOCKET{}", index + 1));
+            *page = page.replace(&format!(":{}", server.address().port()), &format!(":PORT{}", index + 1));
+        }
         output
+    }
+
+    /// The same in each form: nothing changes any more.
+    fn told_in_every_form(&self, node: usize, words: &[&str], page: &mut String) -> Vec<Output> {
+        FORMS.iter().map(|(form, ..)| self.told(node, words, form, page)).collect()
     }
 }
 
@@ -80,16 +87,17 @@ fn two_empty_servers_become_a_pair_that_replicates() {
     namespace.block_on(|| async {
         let pair = Pair::start(&namespace).await;
         let mut page = String::new();
-        let plan = pair.told(0, &["--dry-run"], &mut page);
-        assert_eq!(code(&plan), 0, "{plan:?}");
-        assert!(out(&plan).contains("install accounts"), "{plan:?}");
-        let first = pair.told(0, &[], &mut page);
+        let plans = pair.told_in_every_form(0, &["--dry-run"], &mut page);
+        assert!(out(&plans[0]).contains("install accounts"), "{plans:?}");
+        let first = pair.told(0, &[], "wide", &mut page);
         assert_eq!(code(&first), 0, "{first:?}");
-        let second = pair.told(1, &["-o", "json"], &mut page);
+        let firsts = pair.told_in_every_form(0, &[], &mut page);
+        let others = pair.told_in_every_form(1, &["--dry-run"], &mut page);
+        let second = pair.told(1, &[], "json", &mut page);
         assert_eq!(code(&second), 0, "{second:?}");
         assert_eq!(json(&second)["outcome"], "following", "{second:?}");
-        let again = pair.told(1, &["--exit-code"], &mut page);
-        assert_eq!(code(&again), 10, "{again:?}");
+        let again = pair.told_in_every_form(1, &["--exit-code"], &mut page);
+        assert!(again.iter().all(|again| code(again) == 10), "{again:?}");
         golden("bootstrap.txt", &page);
 
         pair.servers[0].sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY)").await;
@@ -108,7 +116,9 @@ fn two_empty_servers_become_a_pair_that_replicates() {
             |name: &str| std::fs::read_to_string(pair.folder.path().join(name)).unwrap().trim().to_owned();
         for secret in [read("apd.password"), read("replication.password")] {
             assert!(secret.len() >= 16);
-            for shown in [&plan, &first, &second, &again] {
+            for shown in
+                [&first, &second].into_iter().chain(&plans).chain(&firsts).chain(&others).chain(&again)
+            {
                 assert!(!out(shown).contains(&secret) && !err(shown).contains(&secret), "{shown:?}");
             }
         }
@@ -124,10 +134,12 @@ fn two_servers_with_data_of_their_own_are_refused_with_6() {
             server.sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY)").await;
             server.sql("INSERT INTO shop.orders VALUES (1)").await;
         }
-        pair.bootstrap(0, &[]);
-        let refused = pair.bootstrap(1, &["-o", "json"]);
-        assert_eq!(code(&refused), 6, "{refused:?}");
-        let value = json(&refused);
+        pair.bootstrap(0, "120", &[]);
+        let mut page = String::new();
+        let refused = pair.told_in_every_form(1, &[], &mut page);
+        golden("bootstrap_refused.txt", &page);
+        assert!(refused.iter().all(|refused| code(refused) == 6), "{refused:?}");
+        let value = json(&refused[2]);
         assert_eq!(value["code"], "E_DATA_DIFFERS", "{value}");
         assert!(!value["remedy"].as_str().unwrap().is_empty(), "{value}");
     });

@@ -1,5 +1,6 @@
 //! Verbs that need no daemon: configuration and local fence.
 
+use super::golden::every_form;
 use super::{code, json, netns, out};
 use std::path::Path;
 
@@ -101,13 +102,16 @@ fn simulate_predicts_without_a_daemon_and_always_the_same() {
             .output()
             .unwrap()
     };
-    let faults = ["--fault", "power-off", "--fault", "switchover", "--seeds", "20"];
-    let output = apctl(&faults);
-    assert_eq!(code(&output), 0, "{output:?}");
-    super::pages::golden("simulate.txt", &out(&output));
+    let command = || {
+        let mut command = node.command(env!("CARGO_BIN_EXE_apctl"));
+        command.arg("--config").arg(&file);
+        command
+    };
+    let faults = ["simulate", "--fault", "power-off", "--fault", "switchover", "--seeds", "20"];
+    super::pages::golden("simulate.txt", &every_form(command, &[&faults], folder.path()));
     let few = ["--fault", "power-off", "--seeds", "2", "-o"];
     let output = apctl(&[&few[..], &["json"]].concat());
-    super::pages::golden("simulate.json", &out(&output));
+    assert_eq!(code(&output), 0, "{output:?}");
     let value = json(&output);
     assert_eq!(value["lease_ms"], 350, "{value}");
     let power_off = &value["predictions"][0];

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Options that ask for an answer, and their name.
-const FORMS: [(&str, &str, &[&str]); 3] =
+pub const FORMS: [(&str, &str, &[&str]); 3] =
     [("wide", "100", &[]), ("narrow", "60", &[]), ("json", "100", &["-o", "json"])];
 
 /// What was typed, how it ended, and what it said where, as one page. The folder of the test has no name in it.
-fn told(words: &[&str], form: &str, output: &Output, folder: &Path) -> String {
+pub fn told(words: &[&str], form: &str, output: &Output, folder: &Path) -> String {
     let mut page = format!("==== apctl {} [{form}]\n", words.join(" "));
     page.push_str(&out(output));
     for line in err(output).lines() {
@@ -24,18 +24,24 @@ fn told(words: &[&str], form: &str, output: &Output, folder: &Path) -> String {
     page.replace(&folder.display().to_string(), "FOLDER")
 }
 
+/// No line is too long for 60 columns. Standard error is the terminal's to wrap.
+pub fn is_narrow(output: &Output) {
+    let longest = out(output).lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    assert!(longest <= 60, "a line has {longest} columns: {}", out(output));
+}
+
 /// Each of these command lines in each form.
-fn every_form(mut command: impl FnMut() -> Command, lines: &[&[&str]], folder: &Path) -> String {
+pub fn every_form(mut command: impl FnMut() -> Command, lines: &[&[&str]], folder: &Path) -> String {
     let mut pages = String::new();
     for words in lines {
         for (form, columns, more) in FORMS {
             let output = command().env("COLUMNS", columns).args(*words).args(more).output().unwrap();
             let page = told(words, form, &output, folder);
-            // Standard error is the terminal's to wrap; a plugin's answer is one line, and a configuration is a file.
+            // A plugin's answer is one line, and a configuration is a file.
             let is_file = words.starts_with(&["config", "show"]) || words.starts_with(&["config", "check"]);
-            let is_laid_out = form == "narrow" && words.first() != Some(&"check") && !is_file;
-            let longest = out(&output).lines().map(|line| line.chars().count()).max().unwrap_or(0);
-            assert!(!is_laid_out || longest <= 60, "a line has {longest} columns:\n{page}");
+            if form == "narrow" && words.first() != Some(&"check") && !is_file {
+                is_narrow(&output);
+            }
             if form == "json" {
                 let value: serde_json::Value = serde_json::from_str(&out(&output))
                     .unwrap_or_else(|error| panic!("{words:?}: {error}\n{page}"));
@@ -161,6 +167,43 @@ fn the_configuration_and_the_fence() {
     );
 }
 
+/// What the oneshot units run, on a service that is a command.
+#[test]
+fn acts_on_services() {
+    let daemon = Canned::serve(shop);
+    let node = netns::Namespace::new("acts");
+    node.ip("link add eth0 type veth peer name far");
+    node.ip("addr add 10.77.0.1/24 dev eth0");
+    node.ip("link set eth0 up");
+    let service = "[log]\nlevel = \"error\"\nformat = \"text\"\n[[service]]\nname = \"worker\"\n\
+                   start = [\"/bin/true\"]\nstop = [\"/bin/true\"]\nkill = [\"/bin/false\"]\n\
+                   status = [\"/bin/true\"]\n";
+    let file = configuration(daemon.folder(), service);
+    let apctl = || {
+        let mut command = node.command(env!("CARGO_BIN_EXE_apctl"));
+        command.arg("--config").arg(&file);
+        command
+    };
+    let lines: &[&[&str]] = &[
+        &["local-service", "status"],
+        &["local-service", "start", "worker"],
+        &["local-service", "stop:worker"],
+        &["local-service", "kill", "worker"],
+        &["local-service", "policy", "masked"],
+        &["local-service", "start", "nobody"],
+        &["local-service", "dance", "worker"],
+    ];
+    golden("local_service.txt", &every_form(apctl, lines, daemon.folder()));
+}
+
+/// Verbs of INTERFACE.md that this version refuses.
+#[test]
+fn verbs_of_a_later_version() {
+    let lines: &[&[&str]] =
+        &[&["join"], &["solo"], &["peer"], &["salvage"], &["drill"], &["config", "import-keepalived"]];
+    golden("later.txt", &every_form(apctl_command, lines, Path::new("/nonexistent")));
+}
+
 /// What is in a bundle, on a host without any program that it asks.
 #[test]
 fn what_a_bundle_holds() {
@@ -170,11 +213,11 @@ fn what_a_bundle_holds() {
         // It never writes over another file.
         let _first = std::fs::remove_file(&file);
         let mut command = apctl_command();
-        command.env("PATH", "/nonexistent").args(["--config", "/nonexistent/apd.toml"]);
-        command.arg("--socket").arg(daemon.socket()).arg("bundle").arg(&file);
+        command.current_dir(daemon.folder()).env("PATH", "/nonexistent");
+        command.args(["--config", "/nonexistent/apd.toml"]).arg("--socket").arg(daemon.socket());
         command
     };
-    golden("bundle.txt", &every_form(command, &[&[]], daemon.folder()));
+    golden("bundle.txt", &every_form(command, &[&["bundle", "bundle.tar.gz"]], daemon.folder()));
 }
 
 /// The help of every verb, which has an example each: what an operator reads first.
@@ -182,7 +225,11 @@ fn what_a_bundle_holds() {
 fn help_of_every_verb() {
     let mut pages = String::new();
     for words in std::iter::once(Vec::new()).chain(super::operator::verbs(&[])) {
-        let output = apctl_command().args(&words).arg("--help").output().unwrap();
+        let help = |columns: &str| {
+            apctl_command().env("COLUMNS", columns).args(&words).arg("--help").output().unwrap()
+        };
+        is_narrow(&help("60"));
+        let output = help("100");
         pages.push_str(&format!("==== apctl {} --help\n{}\n", words.join(" "), out(&output)));
     }
     golden("help.txt", &pages);

@@ -23,9 +23,11 @@ mod operator;
 mod pages;
 mod reload;
 mod replay;
+mod schema;
 #[path = "../support/settings.rs"]
 mod settings;
 mod tls;
+mod validator;
 mod watch;
 
 use control::{Daemon, Setup};

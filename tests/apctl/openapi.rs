@@ -2,11 +2,12 @@
 
 use super::control::{Daemon, Setup, alone_at, frozen_clock, standby_at};
 use super::http::{Reply, get, socket, tcp};
+use super::validator::Validator;
 use apd::decision::code::Code;
 use apd::decision::time::Instant;
 use apd::decision::why::Why;
 use apd::io::journal::Entry;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,75 +42,6 @@ fn description(daemon: &Daemon) -> Value {
     reply.json()
 }
 
-/// Follows `$ref`.
-fn resolved<'v>(whole: &'v Value, schema: &'v Value) -> &'v Value {
-    match schema.get("$ref").and_then(Value::as_str) {
-        Some(place) => {
-            whole.pointer(place.strip_prefix('#').unwrap()).unwrap_or_else(|| panic!("no {place}"))
-        }
-        None => schema,
-    }
-}
-
-/// What stands against `value` being of `schema`. Strict: fields that the schema does not name are a breach too.
-pub fn breaches(whole: &Value, schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
-    let schema = resolved(whole, schema);
-    let choices = ["anyOf", "oneOf"].into_iter().find_map(|key| schema.get(key)?.as_array());
-    if let Some(choices) = choices {
-        let fits = choices.iter().any(|choice| {
-            let mut inner = Vec::new();
-            breaches(whole, choice, value, place, &mut inner);
-            inner.is_empty()
-        });
-        if !fits {
-            found.push(format!("{place}: {value} is none of {schema}"));
-        }
-        return;
-    }
-    if let Some(constant) = schema.get("const")
-        && constant != value
-    {
-        found.push(format!("{place}: {value} is not {constant}"));
-    }
-    if let Some(words) = schema.get("enum").and_then(Value::as_array)
-        && !words.contains(value)
-    {
-        found.push(format!("{place}: {value} is none of {words:?}"));
-    }
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    if let Some(wanted) = schema.get("type") {
-        let fits = |word: &Value| word == kind || (kind == "integer" && word == "number");
-        if !wanted.as_array().map_or_else(|| fits(wanted), |list| list.iter().any(fits)) {
-            found.push(format!("{place}: {value} is no {wanted}"));
-        }
-    }
-    if let (Value::Array(items), Some(item)) = (value, schema.get("items")) {
-        for (index, value) in items.iter().enumerate() {
-            breaches(whole, item, value, &format!("{place}/{index}"), found);
-        }
-    }
-    let (Value::Object(fields), Some(properties)) = (value, schema.get("properties")) else { return };
-    for (name, value) in fields {
-        match properties.get(name) {
-            Some(property) => breaches(whole, property, value, &format!("{place}/{name}"), found),
-            None => found.push(format!("{place}/{name} is not described")),
-        }
-    }
-    for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
-        if !fields.contains_key(name.as_str().unwrap()) {
-            found.push(format!("{place}: {name} is missing"));
-        }
-    }
-}
-
 /// The answer is one that the description names, of the content and the shape that it names.
 fn is_described(whole: &Value, path: &str, method: &str, reply: &Reply) {
     let described = &whole["paths"][path][method];
@@ -121,9 +53,8 @@ fn is_described(whole: &Value, path: &str, method: &str, reply: &Reply) {
     let content =
         content.unwrap_or_else(|| panic!("{method} {path}: {content_type} is not described: {reply:?}"));
     if content_type.ends_with("json") {
-        let mut found = Vec::new();
-        breaches(whole, &content["schema"], &reply.json(), "", &mut found);
-        assert!(found.is_empty(), "{method} {path}: {found:#?}\n{}", reply.body);
+        let breach = Validator::of_part(whole, &content["schema"]).breach(&reply.json());
+        assert!(breach.is_none(), "{method} {path}: {}\n{}", breach.unwrap(), reply.body);
     }
 }
 
@@ -183,16 +114,14 @@ fn every_answer_is_of_the_shape_that_is_described() {
         }
     }
     // The examination bites.
-    let mut found = Vec::new();
-    let schema = &whole["components"]["schemas"]["Verdict"];
-    breaches(
-        &whole,
-        schema,
-        &serde_json::json!({"ok": 1, "epoch": 1, "role": "boss", "more": 1}),
-        "",
-        &mut found,
-    );
-    assert_eq!(found.len(), 4, "{found:#?}");
+    let verdict = Validator::of_part(&whole, &json!({"$ref": "#/components/schemas/Verdict"}));
+    let told = get(&daemon, "/primary").json();
+    assert_eq!(verdict.breach(&told), None);
+    for (field, value) in [("ok", json!(1)), ("role", json!("boss")), ("more", json!(1))] {
+        let mut other = told.clone();
+        other[field] = value;
+        assert!(verdict.breach(&other).is_some(), "{other}");
+    }
 }
 
 #[test]

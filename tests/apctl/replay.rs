@@ -1,5 +1,6 @@
 //! `apctl replay` on recordings that the recorder wrote: the same again, tampered with, cut off, and garbage.
 
+use super::golden::every_form;
 use super::pages::golden;
 use super::{code, err, json, out};
 use crate::control::apctl_command;
@@ -80,11 +81,10 @@ fn a_recording_is_the_same_again() {
         assert!(said.starts_with("100 events, ") && said.ends_with(" actions: the same\n"), "{said}");
     }
     let file = path.to_str().unwrap();
-    let said = replay(&["-o", "json", file]);
-    let value = json(&said);
+    let value = json(&replay(&["-o", "json", file]));
     // When it was recorded differs from run to run.
-    let told = out(&said).replace(value["from"].as_str().unwrap(), "WALL CLOCK");
-    golden("replay.txt", &format!("{}{told}", out(&replay(&[file]))));
+    let pages = every_form(apctl_command, &[&["replay", file]], state.path());
+    golden("replay.txt", &pages.replace(value["from"].as_str().unwrap(), "WALL CLOCK"));
     assert_eq!((&value["same"], &value["events"], &value["files"]), (&true.into(), &100.into(), &1.into()));
     assert!(value["actions"].as_u64().unwrap() > 50, "{value}");
     assert_eq!(value["recorded_by"], env!("CARGO_PKG_VERSION"));

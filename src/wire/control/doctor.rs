@@ -1,10 +1,11 @@
 //! What the doctor found: `apctl doctor`, `GET /doctor`.
 
 use super::SCHEMA_VERSION;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// As it should be.
@@ -18,7 +19,7 @@ pub enum Grade {
 }
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Symptom {
     /// Which part: `configuration`, `privileges`, `database`, `network`, `timing`, `clock`, `pair`.
     pub area: String,
@@ -66,7 +67,7 @@ impl Symptom {
 }
 
 /// Everything that was looked at on one node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Examination {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,

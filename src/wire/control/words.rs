@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 /// What a node does.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum Role {
+pub(crate) enum Role {
     Active,
     Standby,
     Fault,
@@ -17,7 +17,7 @@ pub(super) enum Role {
 /// What the operator allows.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Ap,
     Maintenance,
     Standalone,
@@ -26,7 +26,7 @@ pub(super) enum Mode {
 /// Weight of a reason in log and alerts.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum Severity {
+pub(crate) enum Severity {
     Info,
     Warning,
     Error,
@@ -35,7 +35,7 @@ pub(super) enum Severity {
 /// Who may go on alone.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum Protection {
+pub(crate) enum Protection {
     Vrrp,
     Gateway,
 }
@@ -43,7 +43,7 @@ pub(super) enum Protection {
 /// What a service does.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum ServiceState {
+pub(crate) enum ServiceState {
     Running,
     Starting,
     Stopping,
@@ -56,7 +56,7 @@ pub(super) enum ServiceState {
 /// In which role a service runs.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum RunsOn {
+pub(crate) enum RunsOn {
     Both,
     Active,
     Never,
@@ -65,7 +65,7 @@ pub(super) enum RunsOn {
 /// What a takeover begins with.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum Readiness {
+pub(crate) enum Readiness {
     Cold,
     Warm,
     Hot,
@@ -74,7 +74,7 @@ pub(super) enum Readiness {
 /// What a commit waits for.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum Durability {
+pub(crate) enum Durability {
     Async,
     Synced,
 }
@@ -82,7 +82,7 @@ pub(super) enum Durability {
 /// What a fault does to clients.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum FaultOutcome {
+pub(crate) enum FaultOutcome {
     None,
     Failover,
     Handover,
@@ -94,14 +94,14 @@ pub(super) enum FaultOutcome {
 /// Whether acknowledged writes can be lost.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-pub(super) enum DataLoss {
+pub(crate) enum DataLoss {
     None,
     Possible,
 }
 
 /// One finding, with what resolves it.
 #[derive(JsonSchema)]
-pub(super) struct Why {
+pub(crate) struct Why {
     /// Which; a stable word for programs (docs/operating.md lists them).
     code: String,
     /// One sentence, facts included.
