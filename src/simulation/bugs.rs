@@ -78,7 +78,7 @@ pub const ALL: &[(Bug, u64)] = &[
     (Bug::EpochLost, 400),
     (Bug::ForgottenForbid, 400),
     (Bug::GateStaysOpen, 400),
-    (Bug::DrainLies, 400),
+    (Bug::DrainLies, 1_000),
     (Bug::DrainRestarts, 1_000),
     (Bug::FreezeLeaks, 400),
     (Bug::LeaseFromReceipt, 1_000),
@@ -99,8 +99,8 @@ pub const ALL: &[(Bug, u64)] = &[
     (Bug::ServiceStartLies, 400),
     (Bug::ServiceUnawaited, 1_000),
     (Bug::AcknowledgedUnreceived, 1_000),
-    (Bug::SealSparesWaiting, 1_000),
-    (Bug::KillAcknowledges, 1_000),
+    (Bug::SealSparesWaiting, 300),
+    (Bug::KillAcknowledges, 300),
 ];
 
 impl World {

@@ -1,6 +1,7 @@
 //! Makes a failing plan small: fewer faults, shorter ones, a plainer configuration, as long as it still fails.
 
 use super::plan::Plan;
+use super::semisync::DrawnSemiSync;
 use super::settings::Drawn;
 use crate::decision::settings::{OnStop, OnUndrained};
 use crate::decision::words::Protection;
@@ -81,6 +82,7 @@ fn plainer(drawn: &Drawn) -> Vec<Drawn> {
         Drawn { relaxed_log: false, ..drawn.clone() },
         Drawn { service: None, ..drawn.clone() },
         Drawn { semi_sync: None, ..drawn.clone() },
+        Drawn { semi_sync: drawn.semi_sync.map(DrawnSemiSync::quick), ..drawn.clone() },
         Drawn { priority: 100, weight: 0, on_standby: true, ..drawn.clone() },
         Drawn { failover_hold_ms: 0, max_failovers_per_hour: 3, ..drawn.clone() },
         Drawn { peer_wait_ms: 3_000.max(2 * drawn.lease_ms), restart_grace_ms: 5_000, ..drawn.clone() },

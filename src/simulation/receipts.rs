@@ -3,7 +3,7 @@
 use super::bugs::Bug;
 use super::database::{Content, Frozen};
 use super::lanes::{Tried, ok};
-use super::semisync::{Waiting, Whose};
+use super::semisync::{DrawnSemiSync, Waiting, Whose};
 use super::world::{Happening, MS, World};
 use crate::decision::action::StepOutput;
 use crate::decision::words::Epoch;
@@ -33,13 +33,17 @@ impl World {
     pub fn send_receipt(&mut self, host: usize) {
         let semi_sync = &self.hosts[host].server.semi_sync;
         if semi_sync.enabled && (!semi_sync.on || semi_sync.since().is_some()) {
-            let delay = self.random.micros(50, 2_000);
-            self.at(delay, Happening::Receipt { host });
+            let drawn = self.configuration.semi_sync;
+            let longest = drawn.map_or(DrawnSemiSync::quick_receipt(), |drawn| drawn.receipt_ms);
+            let received = self.hosts[1 - host].server.replica.as_ref().and_then(|replica| replica.received);
+            let sequence = received.map_or(0, |gtid| gtid.sequence);
+            let delay = self.random.micros(50, 1_000 * longest);
+            self.at(delay, Happening::Receipt { host, sequence });
         }
     }
 
-    /// What the replica has received, applied or not, is acknowledged.
-    pub fn receipt(&mut self, host: usize) {
+    /// What the replica had received up to `sequence`, applied or not, is acknowledged if it has it still.
+    pub fn receipt(&mut self, host: usize, sequence: u64) {
         let now = self.now;
         let replica = self.hosts[1 - host].server.replica.as_ref();
         let received = replica.filter(|one| one.receiving && one.connected).and_then(|one| one.received);
@@ -47,9 +51,10 @@ impl World {
         if !self.hosts[1 - host].server.semi_sync.replica || !self.hosts[1 - host].server.up() {
             return;
         }
+        let reached = received.sequence.min(sequence);
         let server = &mut self.hosts[host].server;
-        let told = server.received_there(received.sequence, now);
-        if server.comes_back(received.sequence) {
+        let told = server.received_there(reached, now);
+        if server.comes_back(reached) {
             self.mark("commits wait again after the replica has caught up");
             self.trace(|| format!("db{} semi-synchronous again", host + 1));
         }

@@ -28,7 +28,13 @@ impl Default for Script {
     fn default() -> Self {
         let mut plan = Plan::draw(1);
         // The replica acknowledges; nobody waits for it before a script says so.
-        plan.configuration.semi_sync = Some(DrawnSemiSync { timeout_ms: 0, starts_as_replica: false });
+        plan.configuration.semi_sync = Some(DrawnSemiSync {
+            timeout_ms: 0,
+            starts_as_replica: false,
+            relay_ms: DrawnSemiSync::quick_relay(),
+            receipt_ms: DrawnSemiSync::quick_receipt(),
+            no_stage: false,
+        });
         let mut world = World::new(&plan, plan.configuration.configuration(), Pace::Harsh, None, false);
         // No gate stands between a script and its servers.
         for host in &mut world.hosts {
@@ -182,8 +188,11 @@ impl Script {
     }
 
     fn replicate(&mut self) {
-        self.world.replica_tick(0);
-        self.world.replica_tick(1);
+        for host in 0..2 {
+            self.world.replica_tick(host);
+            // Its receipt does not have to wait for the way back.
+            self.world.receipt(1 - host, u64::MAX);
+        }
     }
 
     fn step(&mut self, host: usize, step: &DatabaseStep) -> String {

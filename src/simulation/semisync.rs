@@ -21,6 +21,15 @@ pub struct DrawnSemiSync {
     pub timeout_ms: u64,
     /// `init_rpl_role=SLAVE` in the servers' configuration: a crash cuts off what nobody had acknowledged.
     pub starts_as_replica: bool,
+    /// The longest time until a transaction is in the relay log: the way there, and a disk that syncs it.
+    #[serde(default = "DrawnSemiSync::quick_relay")]
+    pub relay_ms: u64,
+    /// The longest time from there to the acknowledgement.
+    #[serde(default = "DrawnSemiSync::quick_receipt")]
+    pub receipt_ms: u64,
+    /// A stage is not to be had, since a backup holds it, say: a freeze is `read_only` at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_stage: bool,
 }
 
 impl DrawnSemiSync {
@@ -30,7 +39,31 @@ impl DrawnSemiSync {
         random.percent(33).then(|| Self {
             timeout_ms: random.pick(&[300, 1_000, 3_000, 10_000]),
             starts_as_replica: random.percent(25),
+            // A commit that waits for long is there whatever else begins.
+            relay_ms: random.pick(&[Self::quick_relay(), 60, 90]),
+            receipt_ms: random.pick(&[
+                Self::quick_receipt(),
+                Self::quick_receipt(),
+                Self::quick_receipt(),
+                60,
+            ]),
+            no_stage: random.percent(65),
         })
+    }
+
+    /// The same servers beside each other, with quick disks and no backup.
+    pub const fn quick(self) -> Self {
+        Self { relay_ms: Self::quick_relay(), receipt_ms: Self::quick_receipt(), no_stage: false, ..self }
+    }
+
+    /// A replica beside its primary, whose disk is quick.
+    pub const fn quick_relay() -> u64 {
+        3
+    }
+
+    /// The same for its acknowledgement.
+    pub const fn quick_receipt() -> u64 {
+        2
     }
 }
 

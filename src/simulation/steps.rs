@@ -140,7 +140,9 @@ impl World {
     fn freeze(&mut self, host: usize) -> Tried {
         self.hush(host, true);
         let waits = self.hosts[host].server.stage_asked.is_some();
-        if !waits && self.random.percent(10) {
+        let refused =
+            self.random.percent(10) || self.configuration.semi_sync.is_some_and(|drawn| drawn.no_stage);
+        if !waits && refused {
             return self.freeze_by_read_only(host);
         }
         if let Some(tried) = self.stage_waits(host) {

@@ -3,7 +3,7 @@
 use super::bugs::{self, Bug};
 use super::database::{Content, Frozen, Health};
 use super::plan::Protocol;
-use super::semisync::Whose;
+use super::semisync::{DrawnSemiSync, Whose};
 use super::world::{Happening, MS, World};
 use crate::decision::event::{CheckReport, Event, ModeReading};
 use crate::decision::words::NodeId;
@@ -180,7 +180,9 @@ impl World {
         let to = 1 - host;
         if self.hosts[to].server.replica.is_some() && !self.replicating[to] {
             self.replicating[to] = true;
-            let delay = self.random.micros(200, 3_000);
+            let drawn = self.configuration.semi_sync;
+            let longest = drawn.map_or(DrawnSemiSync::quick_relay(), |drawn| drawn.relay_ms);
+            let delay = self.random.micros(200, 1_000 * longest);
             self.at(delay, Happening::Replicate { to });
         }
     }
@@ -233,7 +235,7 @@ impl World {
         }
         here.server.apply(if here.slow_apply > 0 { 1 } else { usize::MAX }, now);
         if reached {
-            self.receipt(1 - host);
+            self.send_receipt(1 - host);
         }
     }
 }

@@ -120,9 +120,10 @@ pub enum Happening {
     ReplicaTick {
         host: usize,
     },
-    /// The replica's acknowledgement reaches this host's server.
+    /// The replica's acknowledgement reaches this host's server: of what, by its newest transaction.
     Receipt {
         host: usize,
+        sequence: u64,
     },
     Replicate {
         to: usize,
@@ -173,7 +174,7 @@ impl Happening {
             | Self::LaneDeadline { host, .. }
             | Self::AddressDeadline { host, .. }
             | Self::ReplicaTick { host }
-            | Self::Receipt { host }
+            | Self::Receipt { host, .. }
             | Self::Replicate { to: host }
             | Self::Stray { host, .. }
             | Self::ServerStart { host } => Some(*host),
@@ -378,7 +379,7 @@ impl World {
             Happening::LaneDeadline { host, run, lane, serial } => self.lane_late(host, run, lane, serial),
             Happening::AddressDeadline { host, run, ticket } => self.address_late(host, run, ticket),
             Happening::ReplicaTick { host } => self.replica_tick(host),
-            Happening::Receipt { host } => self.receipt(host),
+            Happening::Receipt { host, sequence } => self.receipt(host, sequence),
             Happening::Replicate { to } => self.replicate(to),
             Happening::ClientTick => self.client_tick(),
             Happening::Begin { fault } => self.fault_begins(fault),
