@@ -138,7 +138,7 @@ impl GtidState {
     }
 
     /// How many sequence numbers `self` is ahead of `other`, over all domains: the distance that a
-    /// replica at `other` still has to go.
+    /// replica at `other` still has to go, or the greatest number where they are more.
     pub fn distance_from(&self, other: &GtidState) -> u64 {
         let theirs = other.position();
         self.position()
@@ -148,7 +148,7 @@ impl GtidState {
                     theirs.iter().find(|other| other.domain == gtid.domain).map_or(0, |other| other.sequence);
                 gtid.sequence.saturating_sub(reached)
             })
-            .sum()
+            .fold(0, u64::saturating_add)
     }
 }
 

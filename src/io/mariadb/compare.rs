@@ -193,7 +193,7 @@ impl Inspected {
             Gtid { domain, server, sequence: run.after + 1 }..=Gtid { domain, server, sequence: run.last };
         let mut expected_first = run.after;
         let mut push = |data: &mut Option<Missing>, first: u64, last: u64| match data {
-            Some(run) if run.last + 1 >= first => run.last = last,
+            Some(run) if run.last >= first.saturating_sub(1) => run.last = last,
             _ => {
                 self.data.extend(
                     data.replace(Missing { domain, server, after: first - 1, last })
