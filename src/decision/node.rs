@@ -111,9 +111,9 @@ pub(super) struct DatabaseView {
     /// A replica is being started.
     #[serde(default)]
     pub following: Option<Ticket>,
-    /// When the newest start of a replica ended, well or not.
+    /// How many more reports must come until one was surely read after the newest start of a replica.
     #[serde(default)]
-    pub followed_at: Option<Instant>,
+    pub looks_due: u8,
 }
 
 /// The probe targets.
@@ -188,7 +188,7 @@ impl Node {
                 privileged_at: None,
                 earlier: VecDeque::new(),
                 following: None,
-                followed_at: None,
+                looks_due: 0,
             },
             link: None,
             gateway: GatewayView::default(),
@@ -484,7 +484,7 @@ impl Node {
         };
         self.note_effect(&purpose, &result);
         self.gate.note_end(ticket, &result);
-        self.database.note_end(ticket, self.now);
+        self.database.note_end(ticket);
         self.dispatch_step(purpose, result);
     }
 }

@@ -4,12 +4,11 @@ use super::action::{Action, DatabaseStep, Step, Ticket};
 use super::code::Code;
 use super::event::{DatabaseReport, GateReport, LinkReport};
 use super::node::{DatabaseView, Node};
-use super::time::Instant;
 use super::why::Why;
 use std::time::Duration;
 
-/// A report that comes so long after a replica was started was read after it: the watcher gives its reading less.
-const UNSEEN_FOLLOW: Duration = Duration::from_secs(1);
+/// The first report after a replica was started may have been read before it; the one after that was not.
+const LOOKS_AFTER_FOLLOW: u8 = 2;
 
 impl Node {
     pub(super) fn on_gate(&mut self, report: GateReport) {
@@ -75,6 +74,9 @@ impl Node {
         let before = self.database.verdict.healthy();
         self.database.verdict.take(healthy, report.dead);
         self.remember_position(&report);
+        if report.reachable {
+            self.database.looks_due = self.database.looks_due.saturating_sub(1);
+        }
         self.database.report = report;
         self.database.at = Some(self.now);
         self.learn_from_ledger();
@@ -141,7 +143,7 @@ impl Node {
             let stopped = !replica.receiving && !replica.connecting && !replica.applying;
             stopped && report.gtid.covers(&replica.received)
         });
-        if !idle || self.database.follows_unseen(self.now) {
+        if !idle || self.database.follows_unseen() {
             return false;
         }
         let mut newest = report.binlog_position.iter().peekable();
@@ -158,24 +160,24 @@ impl DatabaseView {
     }
 
     /// Its start ended, well or not: a step that was too late may have had its effect.
-    pub(super) fn note_end(&mut self, ticket: Ticket, now: Instant) {
+    pub(super) fn note_end(&mut self, ticket: Ticket) {
         if self.following == Some(ticket) {
-            (self.following, self.followed_at) = (None, Some(now));
+            (self.following, self.looks_due) = (None, LOOKS_AFTER_FOLLOW);
         }
     }
 
     /// A replica was started, or is being started, and the newest report may be of the time before it.
-    pub(super) fn follows_unseen(&self, now: Instant) -> bool {
-        self.following.is_some() || self.followed_at.is_some_and(|at| now < at + UNSEEN_FOLLOW)
+    pub(super) const fn follows_unseen(&self) -> bool {
+        self.following.is_some() || self.looks_due > 0
     }
 
     /// There is a replica, or may be.
-    pub(super) fn may_replicate(&self, now: Instant) -> bool {
-        self.report.replica.is_some() || self.follows_unseen(now)
+    pub(super) fn may_replicate(&self) -> bool {
+        self.report.replica.is_some() || self.follows_unseen()
     }
 
     /// Its applying thread runs, or may.
-    pub(super) fn may_apply(&self, now: Instant) -> bool {
-        self.report.replica.as_ref().is_some_and(|replica| replica.applying) || self.follows_unseen(now)
+    pub(super) fn may_apply(&self) -> bool {
+        self.report.replica.as_ref().is_some_and(|replica| replica.applying) || self.follows_unseen()
     }
 }

@@ -174,8 +174,8 @@ impl Node {
         let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         let (kind, prepared, tail, epoch, run) =
             (takeover.kind, takeover.prepared, takeover.tail, takeover.epoch, takeover.run);
-        let applying = self.database.may_apply(self.now);
-        let drain = self.database.may_replicate(self.now) && !kind.drained_before() && !self.wrote_last();
+        let applying = self.database.may_apply();
+        let drain = self.database.may_replicate() && !kind.drained_before() && !self.wrote_last();
         let reason = takeover.right.code().to_owned();
         let second = Duration::from_secs(1);
         let work = match step {

@@ -96,7 +96,7 @@ impl Node {
     /// started anew a moment ago. It is put in order by a standby; a takeover that opened would leave it behind.
     pub(super) fn nothing_brings(&self, theirs: &GtidState) -> Option<String> {
         let released = matches!(self.phase.now(), Phase::TakingOver(on) if on.kind == TakeoverKind::Released);
-        let runs = self.database.may_apply(self.now);
+        let runs = self.database.may_apply();
         let missing = theirs.distance_from(&self.database.report.gtid);
         (released && !runs && missing > 0).then(|| {
             format!("the peer's server has {missing} transactions more, and the replica here does not run")
