@@ -141,10 +141,12 @@ impl Server {
         command.args(["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1", "--slave-parallel-threads=4"]);
         command.args(&self.options).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
         self.child = Some(command.spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while self.try_root().await.is_none() {
             let ended = self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some());
             if ended || Instant::now() > deadline {
+                // A slow one must not answer on the socket later, at a port that is not the next one's.
+                self.kill9();
                 return false;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
