@@ -1,6 +1,8 @@
 //! `apctl watch` on a terminal of the test's own: what it draws, how it ends, and that the terminal is as it was.
 
+use super::canned::{Canned, shop};
 use super::control::{Daemon, Setup, active_at, alone_at, apctl_command, boot_clock, until};
+use super::pages::golden;
 use super::{code, err};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -8,6 +10,7 @@ use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -24,13 +27,17 @@ struct Terminal {
 
 impl Terminal {
     fn watching(daemon: &Daemon) -> Self {
-        let size = Winsize { ws_row: 50, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        Self::of_width(120, &daemon.socket())
+    }
+
+    fn of_width(ws_col: u16, socket: &Path) -> Self {
+        let size = Winsize { ws_row: 50, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
         let line = File::from(slave);
         let before = tcgetattr(&line).unwrap();
         let end = || Stdio::from(line.try_clone().unwrap());
         let mut command = apctl_command();
-        command.env("TERM", "xterm-256color").arg("--socket").arg(daemon.socket()).arg("watch");
+        command.env("TERM", "xterm-256color").arg("--socket").arg(socket).arg("watch");
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         let keyboard = File::from(master);
         let mut reader = keyboard.try_clone().unwrap();
@@ -100,6 +107,42 @@ fn plain(text: &str) -> String {
     plain
 }
 
+/// What a terminal with room for this shows after all that was drawn; colours are not looked at.
+fn screen(text: &str, rows: usize, columns: usize) -> String {
+    let mut cells = vec![vec![' '; columns]; rows];
+    let (mut row, mut column) = (0, 0);
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '\x1b' {
+            assert!(
+                row < rows && column < columns,
+                "`{letter}` is drawn beside the screen, at {row};{column}"
+            );
+            cells[row][column] = letter;
+            column += 1;
+            continue;
+        }
+        assert_eq!(letters.next(), Some('['), "a sequence of another kind");
+        let mut numbers = String::new();
+        let end = letters.by_ref().find(|letter| {
+            let is_end = letter.is_ascii_alphabetic();
+            numbers.extend((!is_end).then_some(*letter));
+            is_end
+        });
+        match (end, numbers.as_str()) {
+            (Some('H'), place) => {
+                let (down, right) = place.split_once(';').unwrap_or(("1", "1"));
+                (row, column) = (down.parse::<usize>().unwrap() - 1, right.parse::<usize>().unwrap() - 1);
+            }
+            (Some('J'), "2") => cells.iter_mut().for_each(|row| row.fill(' ')),
+            (Some('m' | 'h' | 'l'), _) => {}
+            (end, numbers) => panic!("nobody knows {numbers}{end:?}"),
+        }
+    }
+    let lines = cells.iter().map(|row| row.iter().collect::<String>().trim_end().to_owned() + "\n");
+    lines.collect()
+}
+
 fn daemon() -> Daemon {
     Daemon::start(Setup { snapshot: active_at(boot_clock()), clock: boot_clock, ..Setup::default() })
 }
@@ -123,6 +166,23 @@ fn it_draws_the_pair_follows_it_and_ends_by_a_key() {
     terminal.forget();
     terminal.keyboard.write_all(b"q").unwrap();
     terminal.ends_clean();
+}
+
+/// The whole screen, on a wide terminal and on a narrow one.
+#[test]
+fn its_screen_fits_both_widths() {
+    let daemon = Canned::serve(shop);
+    let mut pages = String::new();
+    for columns in [100, 60] {
+        let mut terminal = Terminal::of_width(columns, &daemon.socket());
+        // The last line that is drawn.
+        terminal.draws("arrows scroll the transitions ");
+        let page = screen(&terminal.text(), 50, columns.into());
+        pages.push_str(&format!("==== apctl watch, {columns} columns\n{page}"));
+        terminal.keyboard.write_all(b"q").unwrap();
+        terminal.ends_clean();
+    }
+    golden("watch.txt", &pages);
 }
 
 #[test]

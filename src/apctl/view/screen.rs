@@ -1,7 +1,7 @@
 //! The screen of `apctl watch`: headline, findings, both nodes, the lease, and the last transitions.
 
-use super::clean;
 use super::status::{headline_of, rows};
+use super::{clean, wrapped};
 use crate::decision::why::Severity;
 use crate::wire::control::{History, HistoryEntry, Status};
 use ratatui::Frame;
@@ -44,6 +44,10 @@ impl Scene {
     }
 }
 
+/// Columns for the names of the rows.
+const NAMES: u16 = 14;
+/// Lines of findings; what is less bad than those is in `apctl status`.
+const FINDINGS_MAX: u16 = 12;
 const KEYS: &str = " q quit   arrows scroll the transitions ";
 
 /// Draws everything.
@@ -54,24 +58,21 @@ pub fn draw(frame: &mut Frame<'_>, scene: &mut Scene) {
         frame.render_widget(Paragraph::new(clean(text)), area);
         return;
     };
-    let table = rows(status);
-    let findings = u16::try_from(status.warnings.len()).unwrap_or(u16::MAX).min(6) * 2;
-    let nodes = u16::try_from(table.len()).unwrap_or(u16::MAX) + 2;
+    let findings: Vec<Line<'_>> =
+        status.warnings.iter().flat_map(|why| finding(why, area.width.into())).collect();
+    let table = nodes(status, area.width);
     let [head, warnings, both, lease, transitions, keys] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(findings),
-        Constraint::Length(nodes),
+        Constraint::Length(lines(findings.len()).min(FINDINGS_MAX)),
+        Constraint::Length(table.height),
         Constraint::Length(1),
         Constraint::Min(4),
         Constraint::Length(1),
     ])
     .areas(area);
     head_line(frame, head, scene, status);
-    let lines: Vec<Line<'_>> = status.warnings.iter().flat_map(finding).collect();
-    frame.render_widget(Paragraph::new(lines), warnings);
-    let widths = [Constraint::Length(14), Constraint::Percentage(45), Constraint::Percentage(45)];
-    let cells = table.into_iter().map(|cells| Row::new(cells.map(|cell| clean(&cell))));
-    frame.render_widget(Table::new(cells, widths).block(Block::bordered().title(" nodes ")), both);
+    frame.render_widget(Paragraph::new(findings), warnings);
+    frame.render_widget(table.widget, both);
     lease_bar(frame, lease, status, scene.lease_max);
     last(frame, transitions, scene);
     frame.render_widget(Paragraph::new(KEYS).style(Style::new().add_modifier(Modifier::REVERSED)), keys);
@@ -98,11 +99,44 @@ fn head_line(frame: &mut Frame<'_>, area: Rect, scene: &Scene, status: &Status) 
     frame.render_widget(Paragraph::new(clean(&text)).style(style), area);
 }
 
-fn finding(why: &crate::decision::why::Why) -> [Line<'static>; 2] {
-    [
-        Line::styled(clean(&format!("{} [{}]", why.text, why.code)), colour(why.severity)),
-        Line::raw(clean(&format!("   -> {}", why.remedy))),
-    ]
+/// What is wrong, and what resolves it.
+fn finding(why: &crate::decision::why::Why, width: usize) -> Vec<Line<'static>> {
+    let text = wrapped(&clean(&format!("{} [{}]", why.text, why.code)), "", width);
+    let mut shown: Vec<Line<'_>> =
+        text.lines().map(|line| Line::styled(line.to_owned(), colour(why.severity))).collect();
+    if !why.remedy.is_empty() {
+        let remedy = wrapped(&clean(&format!("-> {}", why.remedy)), "   ", width);
+        shown.extend(remedy.lines().map(|line| Line::raw(line.to_owned())));
+    }
+    shown
+}
+
+/// The table of both nodes, and the lines that it takes.
+struct Nodes {
+    widget: Table<'static>,
+    height: u16,
+}
+
+/// What is too long for its column goes on in the next line.
+fn nodes(status: &Status, width: u16) -> Nodes {
+    let [border, gaps] = [2, 2];
+    let each = width.saturating_sub(border + NAMES + gaps) / 2;
+    let mut height = border;
+    let shown: Vec<Row<'_>> = rows(status)
+        .into_iter()
+        .map(|cells| {
+            let cells = cells.map(|cell| wrapped(&clean(&cell), "", each.into()));
+            let most = lines(cells.iter().map(|cell| cell.lines().count()).max().unwrap_or(0)).max(1);
+            height += most;
+            Row::new(cells).height(most)
+        })
+        .collect();
+    let widths = [NAMES, each, each].map(Constraint::Length);
+    Nodes { widget: Table::new(shown, widths).block(Block::bordered().title(" nodes ")), height }
+}
+
+fn lines(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
 }
 
 fn lease_bar(frame: &mut Frame<'_>, area: Rect, status: &Status, most: u64) {
