@@ -297,7 +297,7 @@ pub enum Verb {
         if_lease_expired: bool,
     },
     /// One act on a managed service, without the daemon; what apd-service@.service runs
-    #[command(hide = true)]
+    #[command(hide = true, after_help = "Example: apctl local-service status")]
     LocalService(ServiceAct),
     /// Exit 0 if this node is active, else 3
     #[command(after_help = "Example: apctl is-active && run-the-backup")]

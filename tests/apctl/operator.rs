@@ -205,6 +205,9 @@ fn every_verb_has_an_example_a_page_and_completions() {
         assert!(pages.contains(&page), "{page} is missing in {pages:?}");
     }
     assert_eq!(pages.len(), all.len() + 1, "{pages:?}");
+    // Named by the guide, if not by the help.
+    let hidden = out(&apctl_command().args(["local-service", "--help"]).output().unwrap());
+    assert!(hidden.contains("\nExample: apctl local-service"), "{hidden}");
     linters_have_nothing_to_say(&pages.iter().map(|page| folder.path().join(page)).collect::<Vec<_>>());
     let bash = out(&apctl_command().args(["completions", "bash"]).output().unwrap());
     assert!(all.iter().all(|verb| bash.contains(verb.last().unwrap())), "{bash}");

@@ -211,32 +211,6 @@ fn is_later(verb: &str) -> bool {
     HIDDEN.contains(&verb) && verb != "local-service"
 }
 
-/// The table that the description of `code` points to knows every code that stands in the source, and no other.
-#[test]
-fn every_code_of_a_failure_is_explained() {
-    fn sources(folder: &Path) -> Vec<String> {
-        let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
-        entries
-            .flat_map(|path| {
-                if path.is_dir() { sources(&path) } else { vec![std::fs::read_to_string(path).unwrap()] }
-            })
-            .collect()
-    }
-    let codes = |text: &str, quote: char| -> BTreeSet<String> {
-        let is_code = |word: &&str| {
-            word.strip_prefix("E_").is_some_and(|rest| {
-                !rest.is_empty() && rest.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
-            })
-        };
-        text.split(quote).filter(is_code).map(str::to_owned).collect()
-    };
-    let said: BTreeSet<String> = sources(&tree("src")).iter().flat_map(|text| codes(text, '"')).collect();
-    let guide = std::fs::read_to_string(tree("docs/operating.md")).unwrap();
-    let (_, table) = guide.split_once("### Refusals and failures of commands").unwrap();
-    assert!(said.len() > 30, "{said:?}");
-    assert_eq!(said, codes(table, '`'));
-}
-
 /// Every status fits: none has a field that the schema does not name, and none lacks one that it requires.
 #[test]
 fn every_status_fits() {
