@@ -128,7 +128,7 @@ impl Host {
             Ok(Err(errors)) => self.refuse(actor, &errors),
             Err(error) => Answer::Failed(format!("reading the configuration failed: {error}")),
         };
-        notify::ready("reloaded");
+        notify::reloaded();
         answer
     }
 

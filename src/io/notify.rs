@@ -8,12 +8,17 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The configuration is being read again; [`ready`] ends it.
+/// The configuration is being read again; [`reloaded`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!("the monotonic clock: {error}"),
     }
+}
+
+/// Whatever came of it, the reload is over; the line for `systemctl status` stays as it was.
+pub fn reloaded() {
+    tell(&[NotifyState::Ready]);
 }
 
 /// One line for `systemctl status`.

@@ -18,6 +18,7 @@ mod mariadb;
 mod metrics;
 #[path = "../support/netns.rs"]
 mod netns;
+mod notify;
 mod openapi;
 mod operator;
 mod pages;
