@@ -175,6 +175,11 @@ impl VisitMut for Plant {
                     return;
                 }
                 let number = self.number(at, what);
+                // At the begin of a block an `if` would be a statement, and end there.
+                if matches!(*binary.left, Expr::If(_) | Expr::Match(_) | Expr::Block(_)) {
+                    let left = &binary.left;
+                    *binary.left = parse_quote!((#left));
+                }
                 let (left, right, as_it_is) = (&binary.left, &binary.right, &*binary);
                 *expression =
                     parse_quote!((if crate::mutant(#number) { #left #operator #right } else { #as_it_is }));
