@@ -85,6 +85,7 @@ fn configure(settings: &mut Settings, key: &str, value: &str) {
         ("on_stop", "fence") => settings.on_stop = OnStop::Fence,
         ("protection", "vrrp") => settings.protection = Protection::Vrrp,
         ("failover_hold", time) => settings.failover_hold = duration(time),
+        ("max_failovers_per_hour", count) => settings.max_failovers_per_hour = count.parse().unwrap(),
         _ => panic!("no setting: {key} {value}"),
     }
 }
@@ -131,9 +132,10 @@ fn obey(world: &mut World, words: &[&str]) -> Option<()> {
             world.connect();
         }
         ["cut", "control"] => world.control_path = false,
+        ["cut", "link"] => world.link_path = false,
         ["cut", "everything"] => world.data_path = false,
         ["heal"] => {
-            (world.control_path, world.data_path) = (true, true);
+            (world.control_path, world.link_path, world.data_path) = (true, true, true);
             world.connect();
         }
         ["api", state, one] => world.hosts[host(one)].api = *state == "up",

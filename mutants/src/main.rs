@@ -43,7 +43,11 @@ fn build(root: &Path, place: &Path) -> Result<Vec<Mutant>, Box<dyn Error>> {
     planted(&mut plant, &root.join("src/decision"), &place.join("src/decision"), "")?;
     copy(&root.join("src/simulation"), &place.join("src/simulation"))?;
     copy(&root.join("tests/scenarios"), &place.join("tests/scenarios"))?;
-    fs::copy(root.join("tests/scenarios.rs"), place.join("tests/scenarios.rs"))?;
+    // The simulator is a part of the same package here.
+    let stories = fs::read_to_string(root.join("tests/scenarios.rs"))?;
+    fs::write(place.join("tests/scenarios.rs"), stories + "\nextern crate apd as apd_simulator;\n")?;
+    // The settings of the stories' pair.
+    copy(&root.join("tests/support"), &place.join("tests/support"))?;
     fs::create_dir_all(place.join("src/wire"))?;
     fs::copy(root.join("src/wire/recording.rs"), place.join("src/wire/recording.rs"))?;
     fs::write(place.join("src/lib.rs"), include_str!("../parts/lib.rs"))?;

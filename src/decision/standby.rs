@@ -417,3 +417,31 @@ enum Preferred {
     Peer,
     Unknown(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::settings::tests::settings;
+
+    #[test]
+    fn failovers_count_for_an_hour() {
+        let minute = |number: u64| Instant::from_millis(number * 60_000);
+        // When this node took over, what time it is, whether it may not by itself; three within an hour are allowed.
+        let table: &[(&[u64], u64, bool)] = &[
+            (&[], 100, false),
+            (&[100, 110], 111, false),
+            (&[100, 110, 120], 121, true),
+            (&[100, 110, 120], 159, true),
+            (&[100, 110, 120], 160, true),
+            (&[100, 110, 120], 161, false),
+            (&[100, 110, 120, 155], 165, true),
+            (&[100, 110, 120, 155], 171, false),
+        ];
+        for (failovers, now, guarded) in table {
+            let mut node = Node::new(settings());
+            node.failovers.extend(failovers.iter().map(|at| minute(*at)));
+            node.now = minute(*now);
+            assert_eq!(node.guarded(), *guarded, "{failovers:?} at {now}");
+        }
+    }
+}

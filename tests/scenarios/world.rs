@@ -2,22 +2,22 @@
 
 #[path = "clients.rs"]
 mod clients;
+#[path = "wire.rs"]
+mod wire;
 #[path = "words.rs"]
 mod words;
 
 use super::host::{Host, Queued, gives_way, step_text};
 use super::server::{Life, Replica};
 use apd::decision::action::{Action, RemoteStep, Step, StepOutput, StepResult, Ticket};
-use apd::decision::event::{Advert, CheckReport, Event, GateReport, LinkReport};
+use apd::decision::event::{CheckReport, Event, GateReport, LinkReport};
 use apd::decision::gtid::Gtid;
-use apd::decision::peer::PeerMessage;
 use apd::decision::settings::Settings;
 use apd::decision::time::Instant;
 use apd::decision::words::{Epoch, NodeId};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::time::Duration;
-use words::{answer_text, message_text};
+use words::answer_text;
 
 /// A message on the wire.
 const LATENCY: Duration = Duration::from_millis(1);
@@ -49,6 +49,8 @@ pub struct World {
     order: u64,
     /// VRRP and the peer link get through.
     pub control_path: bool,
+    /// The peer link gets through, where both do.
+    pub link_path: bool,
     /// Everything else between the nodes gets through.
     pub data_path: bool,
     next_client: Instant,
@@ -69,6 +71,7 @@ impl World {
             coming: BTreeMap::new(),
             order: 0,
             control_path: true,
+            link_path: true,
             data_path: true,
             next_client: BEGIN,
             accepted: Vec::new(),
@@ -199,20 +202,6 @@ impl World {
         }
     }
 
-    /// Whether heartbeats and advertisements get through.
-    fn control_between(&self) -> bool {
-        self.control_path && self.data_between()
-    }
-
-    /// Whether anything gets through.
-    fn data_between(&self) -> bool {
-        self.data_path && self.hosts.iter().all(Host::on_the_network)
-    }
-
-    fn stream_between(&self) -> bool {
-        self.data_between() && self.hosts.iter().all(|host| !host.gate.stream_cut)
-    }
-
     /// A host gets power; its daemon and its server start with it.
     pub fn power_on(&mut self, host: usize) {
         self.hosts[host].powered = true;
@@ -240,19 +229,8 @@ impl World {
     /// The daemon is gone without a word; its host's kernel tells the peer so.
     pub fn kill_daemon(&mut self, host: usize) {
         self.hosts[host].end_daemon();
-        if self.control_between() {
+        if self.link_between() {
             self.event_after(LATENCY, 1 - host, Event::PeerDown);
-        }
-    }
-
-    /// Both links come up if both ends are there.
-    pub fn connect(&mut self) {
-        if !self.control_between() || self.hosts.iter().any(|host| host.node.is_none()) {
-            return;
-        }
-        for host in 0..2 {
-            let instance = apd::decision::words::InstanceId(self.hosts[1 - host].run);
-            self.event_after(2 * LATENCY, host, Event::PeerUp { instance });
         }
     }
 
@@ -362,31 +340,6 @@ impl World {
                 self.kill_daemon(host);
             }
             Action::Abandon(_) | Action::Announce | Action::StopAnnouncing => {}
-        }
-    }
-
-    fn send_advert(&mut self, host: usize, priority: u8) {
-        if priority == 0 {
-            let name = self.hosts[host].name.clone();
-            self.say(&name, "advertises priority 0");
-        }
-        if self.control_between() {
-            let settings = &self.hosts[host].settings;
-            let source = Ipv4Addr::new(192, 168, 33, 100 + settings.me.0);
-            let interval = settings.advert_interval;
-            let advert = Advert { source, from_peer: true, priority, interval };
-            self.event_after(LATENCY, 1 - host, Event::Advert(advert));
-        }
-    }
-
-    fn send_peer(&mut self, host: usize, message: PeerMessage) {
-        let routine = matches!(message, PeerMessage::Heartbeat(_) | PeerMessage::Acknowledge(_));
-        if !routine {
-            let name = self.hosts[host].name.clone();
-            self.say(&name, &format!("says {}", message_text(&message)));
-        }
-        if self.control_between() {
-            self.event_after(LATENCY, 1 - host, Event::Peer(message));
         }
     }
 
