@@ -258,7 +258,8 @@ codes! {
     Resume "resume" Info Record
         "a run goes on within its living lease" NOTHING;
     PeerSilent "peer.silent" Warning Record
-        "the peer's heartbeats stopped" NOTHING;
+        "the peer's heartbeats stopped"
+        Manual("its host, its daemon, the network between; `apctl status`");
     PeerReleased "peer.released" Warning Record
         "the peer closed its gate and said so" NOTHING;
     BidStarted "bid.started" Warning Record
@@ -270,17 +271,19 @@ codes! {
     TakeoverDraining "takeover.draining" Warning Record
         "the relay log is being applied" NOTHING;
     TakeoverDone "takeover.done" Warning Record
-        "clients are served" NOTHING;
+        "clients are served"
+        Manual("after a failover: find the cause (`apctl timeline`), then `apctl rejoin`");
     TakeoverChore "takeover.chore" Warning Record
         "something off the critical path failed after a takeover" NOTHING;
     TakeoverFailed "takeover.failed" Error Record
         "a takeover was undone; it is tried again, and the third failure is latched"
         Told("apctl explain");
     TakeoverUndrained "takeover.undrained" Error Record
-        "a takeover left unapplied events behind (`on_undrained = \"promote\"`)" NOTHING;
+        "a takeover left unapplied events behind (`on_undrained = \"promote\"`)"
+        Manual("`apctl rejoin --dry-run` names what only the old active has");
     TakeoverBehind "takeover.behind" Error Record
         "the peer's living server has more than arrived here, and it does not come; the takeover goes on without it"
-        NOTHING;
+        Manual("`apctl rejoin --dry-run` names what only the old active has");
     TakeoverOutrun "takeover.outrun" Error Record
         "the peer's server has served in an epoch of which this node had not heard"
         Told("start apd on the peer; or here: apctl failover --force --accept-data-loss");
@@ -298,12 +301,14 @@ codes! {
     SwitchoverStarted "switchover.started" Warning Record
         "a planned swap begins" NOTHING;
     SwitchoverDone "switchover.done" Warning Record
-        "the peer serves, this node follows" NOTHING;
+        "the peer serves, this node follows"
+        Manual("where a check caused it: repair what failed, then `apctl rejoin`");
     SwitchoverCalledOff "switchover.called_off" Error Record
         "a planned swap was undone: the active goes on"
         Manual("`apctl switchover --dry-run`");
     FailoverForced "failover.forced" Warning Record
-        "an operator forces a takeover" NOTHING;
+        "an operator forces a takeover"
+        Manual("`apctl rejoin`, once the other node is repaired");
     Cleared "cleared" Info Record
         "an operator cleared the latched fault and the guard" NOTHING;
     ModeSet "mode.set" Info Record
@@ -312,18 +317,22 @@ codes! {
         "the peer took over: this node entered maintenance"
         Told("apctl rejoin");
     StepDown "step_down" Error Record
-        "an activity ends, with its cause" NOTHING;
+        "an activity ends, with its cause"
+        Manual("the cause is in its text; `apctl timeline`, then `apctl explain`");
     StepDownDone "step_down.done" Info Record
         "gate closed, database read-only: not active any more" NOTHING;
     LeaseLost "lease.lost" Error Record
-        "the lease ended, or its element was found gone: the gate is closed" NOTHING;
+        "the lease ended, or its element was found gone: the gate is closed"
+        Manual("what ended it: `apctl timeline`; what keeps it closed: `apctl explain`");
     StateFromLedger "state.from_ledger" Warning Record
         "the state file was lost; the newest epoch was read from the ledger in the database"
         Manual("find out who removed it");
     NodePaused "node.paused" Error Record
-        "this node stood still for longer than its lease" NOTHING;
+        "this node stood still for longer than its lease"
+        Manual("find out what held the host up: its hypervisor, load or memory");
     Solo "solo" Warning Record
-        "the peer no longer acknowledges: the active goes on alone" NOTHING;
+        "the peer no longer acknowledges: the active goes on alone"
+        Manual("the other node, and the network to it; `apctl status`");
     Eligible "eligible" Info Record
         "the active granted or revoked the right to take over" NOTHING;
     DatabaseUnhealthy "database.unhealthy" Error Record
@@ -363,9 +372,11 @@ codes! {
         "this node did not rejoin"
         Manual("the text says why; `apctl rejoin --dry-run`");
     AddressRestored "address.restored" Warning Record
-        "someone else deleted a virtual address; it is back" NOTHING;
+        "someone else deleted a virtual address; it is back"
+        Manual("find out who: a network manager, keepalived, a script");
     AddressRemoved "address.removed" Warning Record
-        "a virtual address was on a node that is not active; it was removed" NOTHING;
+        "a virtual address was on a node that is not active; it was removed"
+        Manual("find out who added it: a network manager, keepalived, a script");
     GateFlushed "gate.flushed" Error Record
         "someone flushed the nftables rules of the gate; they are back"
         Told("keep `table inet apd` out of what reloads the firewall");

@@ -1,6 +1,7 @@
 //! `docs/operating.md` names every code that the program can show, and every verb that `apctl` has.
 
 use apd::decision::code::{Code, Kind, Remedy};
+use apd::decision::why::Severity;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,11 +86,20 @@ fn the_manual_names_the_codes_that_alert() {
     let section =
         &manual[from..from + 1 + manual[from + 1..].find("\n## ").expect("... and others after it")];
     for code in Code::ALL {
-        let louder = code.severity() == apd::decision::why::Severity::Error;
+        let louder = code.severity() == Severity::Error;
         // The one of alerts themselves says that none can be delivered.
         let named = section.contains(&format!("`{code}`")) && *code != Code::AlertFailed;
         assert_eq!(named, code.alerts(code.severity()) && !louder, "{code}");
     }
+}
+
+/// Whoever is told of something bad finds what to do about it.
+#[test]
+fn every_alarm_has_a_remedy() {
+    let told = |code: &&Code| code.alerts(code.severity()) && code.severity() != Severity::Info;
+    let lacks: Vec<&Code> =
+        Code::ALL.iter().filter(told).filter(|code| code.remedy() == Remedy::None).collect();
+    assert!(lacks.is_empty(), "nothing is said to be done about {lacks:?}");
 }
 
 /// journald's message catalogue, as the program has it.
