@@ -243,7 +243,23 @@ impl World {
             let disk = self.hosts[host].disk.map_or(Epoch::default(), |facts| facts.epoch);
             self.hosts[host].server.ledger.max(if Some(host) == lost { Epoch::default() } else { disk })
         };
-        self.checkers.newest = self.checkers.newest.min(known(0).max(known(1)));
+        let known = known(0).max(known(1));
+        self.checkers.newest = self.checkers.newest.min(known);
+        // An epoch that was acknowledged, never opened, and is forgotten everywhere comes after older ones then.
+        for granted in &mut self.checkers.granted {
+            if granted.0 > known {
+                *granted = Default::default();
+            }
+        }
+    }
+
+    /// A host woke with its gate still open, and a commit that had waited since before ends there: the other one has
+    /// taken over without it, and nothing in the host could tell.
+    pub fn heard_too_late(&mut self, id: u32, epoch: Epoch) {
+        let woke = self.checkers.unaware.iter().any(Option::is_some) || self.now <= self.checkers.woke_until;
+        if epoch < self.checkers.newest && woke {
+            self.checkers.excused.insert(id);
+        }
     }
 
     /// A gate was opened: a takeover.

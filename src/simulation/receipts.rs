@@ -93,6 +93,7 @@ impl World {
                 self.break_promise(format!("S2: db{} acknowledges write {id} after it was sealed", host + 1));
             }
             self.hears(id);
+            self.heard_too_late(id, through);
             if received {
                 self.checkers.protected.insert(id);
             }
