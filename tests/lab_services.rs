@@ -111,7 +111,36 @@ fn r1_30_in_ap_boot_starts_no_unit_and_manual_waits_for_start() -> Result<()> {
     lab.eventually("the API runs", || is_active(&lab, standby, "api.service"))?;
     lab.stays_served_by(active)?;
     lab.pair.wait_redundant(lab::PATIENCE).with_context(|| lab.pair.logs())?;
+    an_operator_stops(&lab, active, standby)?;
     lab.one_writer()
+}
+
+/// `apctl stop` takes the standby out until `apctl start`, whatever restarts; the last one is refused it; an active
+/// hands over first.
+fn an_operator_stops(lab: &Lab, active: usize, standby: usize) -> Result<()> {
+    let rests = |index: usize| {
+        lab.eventually("the units have stopped", || {
+            Ok(!is_active(lab, index, "mariadb.service")? && !is_active(lab, index, "api.service")?)
+        })
+    };
+    lab.apctl(standby, &["stop", "--yes"])?;
+    rests(standby)?;
+    lab.shell(standby, "systemctl restart apd")?;
+    lab.eventually("the daemon answers", || Ok(lab.status(standby).is_ok()))?;
+    std::thread::sleep(WATCH);
+    ensure!(lab.role(standby)? == "out", "it is back as {}", lab.role(standby)?);
+    rests(standby)?;
+    let (code, said) = lab.apctl_code(active, &["stop", "--yes"])?;
+    ensure!(code == 6, "the last one was stopped, {code}: {said}");
+    lab.stays_served_by(active)?;
+    lab.apctl(standby, &["start", "--yes"])?;
+    lab.wait_role(standby, "standby")?;
+    lab.pair.wait_redundant(lab::PATIENCE).with_context(|| lab.pair.logs())?;
+    let from = now_ns();
+    lab.apctl(active, &["stop", "--yes"]).with_context(|| lab.pair.logs())?;
+    lab.wait_served_by(standby)?;
+    lab.outage_at_most(from, 1_000)?;
+    rests(active)
 }
 
 /// With the default a node that was rebooted starts its services, in their order, and comes up as standby.
@@ -379,7 +408,10 @@ fn r1_79_r0_10_a_stop_and_a_shutdown_kill_no_unit() -> Result<()> {
         );
     }
     lab.shell(standby, "systemctl start apd")?;
-    lab.eventually("the server is up again", || is_active(&lab, standby, "mariadb.service"))?;
+    for unit in ["mariadb.service", "api.service"] {
+        // A start that is under way when the machine goes down is refused, as it must be.
+        lab.eventually("the units run again", || is_active(&lab, standby, unit))?;
+    }
     lab.pair.wait_redundant(lab::PATIENCE).with_context(|| lab.pair.logs())?;
     reboot(&mut lab, standby)?;
     let told = lab.shell(standby, "journalctl --boot=-1 --no-pager --output=cat")?;

@@ -383,6 +383,29 @@ fn r1_09_r1_24_a_stop_that_fails_is_fenced() -> Result<()> {
     lab.one_writer()
 }
 
+/// apd alone stands still: the peer serves when the lease is over, and systemd, which hears nothing of the loop any more,
+/// ends it and starts it again as the loser.
+#[test]
+fn r1_09_r1_24_a_daemon_that_hangs_is_started_again() -> Result<()> {
+    let lab = Lab::booted()?;
+    let active = lab.active()?;
+    let process = property(&lab, active, "apd", "MainPID")?;
+    let from = now_ns();
+    lab.shell(active, "systemctl kill --signal=STOP apd")?;
+    lab.wait_served_by(1 - active)?;
+    report(&lab, "apd frozen on the active", from)?;
+    lab.outage_at_most(from, BOUND_MS)?;
+    lab.eventually("systemd has started another", || {
+        let now = property(&lab, active, "apd", "MainPID")?;
+        Ok(now != process && now != "0")
+    })?;
+    let told = lab.shell(active, "journalctl --boot --unit=apd --no-pager --output=cat")?;
+    ensure!(told.to_lowercase().contains("watchdog timeout"), "it was not the watchdog:\n{told}");
+    lab.wait_mode(active, "maintenance")?;
+    lab.stays_served_by(1 - active)?;
+    lab.one_writer()
+}
+
 /// The binary is replaced under write load, on the standby first: each process is restarted onto the new file, and
 /// nothing is handed over.
 #[test]
