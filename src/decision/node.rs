@@ -326,6 +326,11 @@ impl Node {
         ticket
     }
 
+    /// A step for this is under way.
+    pub(super) fn awaits(&self, purpose: &Purpose) -> bool {
+        self.tickets.values().any(|other| other == purpose)
+    }
+
     /// Writes the durable facts as they stand now.
     pub(super) fn persist(&mut self, purpose: Purpose) -> Ticket {
         let facts = self.durable;

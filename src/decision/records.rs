@@ -41,6 +41,10 @@ impl Node {
 
     pub(super) fn on_mode_recorded(&mut self, result: &StepResult) {
         let done = self.tell_of_disk(result);
+        if self.awaits(&Purpose::Mode) {
+            // What became of an older writing says nothing of the mode as it is now.
+            return;
+        }
         self.mode.write_again = (!done).then_some(self.now + PAUSE);
         self.mode.left_unwritten &= !done;
     }
