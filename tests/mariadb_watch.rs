@@ -94,6 +94,22 @@ async fn a_killed_server_is_reported_dead_at_once_and_back_when_it_is_back() {
     assert!(database.binlog_basename().unwrap().ends_with("data/bin"));
 }
 
+/// A connection keeps the global privileges of its beginning: one that began between the account and its grants must not
+/// stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn privileges_that_are_granted_later_are_noticed() {
+    let server = Server::start(1).await;
+    server.sql(&format!("CREATE USER apd@localhost IDENTIFIED BY \"{}\"", mariadb::PASSWORD)).await;
+    let nobody = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 9);
+    let database = Arc::new(Database::connect(server.settings(1, nobody)));
+    let mut watched = Watched::start(&database, OFTEN, PATIENT);
+    let denied = |report: &DatabaseReport| !report.reachable && report.detail.contains("denied");
+    let (report, _) = watched.until("a refusal", denied).await;
+    assert!(!report.dead, "{report:?}");
+    server.install().await;
+    watched.until("a look with the privileges", |report| report.reachable).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_is_unreachable_and_not_dead() {
     let (server, database) = alone(&[]).await;

@@ -66,6 +66,13 @@ impl Failure {
     fn is_final(&self) -> bool {
         // 1053 shutdown, 1927 connection killed, 1317 interrupted by a kill.
         !matches!(self, Failure::Server { code, .. } if !matches!(code, 1053 | 1927 | 1317))
+            || self.is_denial()
+    }
+
+    /// A privilege was missing. A connection keeps the global ones of its beginning (MariaDB manual, GRANT): what is
+    /// granted now is seen by a new one.
+    fn is_denial(&self) -> bool {
+        matches!(self.code(), Some(1044 | 1142 | 1143 | 1227 | 1370))
     }
 
     fn from_client(what: &'static str, error: &mysql_async::Error) -> Failure {
