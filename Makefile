@@ -128,6 +128,8 @@ install-built:
 	install -D -m 0644 -t $(DESTDIR)$(docdir) README.md docs/*.md
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/monitoring docs/monitoring/*
 	install -D -m 0644 -t $(DESTDIR)$(docdir)/schema docs/schema/*
+	install -D -m 0644 systemd/apd.8 $(DESTDIR)$(mandir)/man8/apd.8
+	ln -sf apd.8 $(DESTDIR)$(mandir)/man8/apd-gate.8
 	install -d $(addprefix $(DESTDIR),$(mandir)/man1 $(bashdir) $(zshdir) $(fishdir))
 	$(PROGRAMS)/apctl man --to $(DESTDIR)$(mandir)/man1
 	$(PROGRAMS)/apctl completions bash >$(DESTDIR)$(bashdir)/apctl
@@ -140,6 +142,7 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(wildcard systemd/*.service)))
 	rm -f $(DESTDIR)$(prefix)/lib/sysusers.d/apd.conf $(DESTDIR)$(prefix)/lib/tmpfiles.d/apd.conf
 	rm -f $(DESTDIR)$(prefix)/lib/systemd/catalog/apd.catalog $(DESTDIR)$(prefix)/share/polkit-1/rules.d/60-apd.rules
+	rm -f $(DESTDIR)$(mandir)/man8/apd.8 $(DESTDIR)$(mandir)/man8/apd-gate.8
 	rm -f $(DESTDIR)$(mandir)/man1/apctl.1 $(DESTDIR)$(mandir)/man1/apctl-*.1
 	rm -f $(DESTDIR)$(bashdir)/apctl $(DESTDIR)$(zshdir)/_apctl $(DESTDIR)$(fishdir)/apctl.fish
 	rm -rf $(DESTDIR)$(docdir)

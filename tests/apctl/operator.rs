@@ -215,6 +215,24 @@ fn every_verb_has_an_example_a_page_and_completions() {
     assert!(checked.status.success(), "{checked:?}");
 }
 
+/// Written by hand, unlike those of apctl: it must not fall behind the help.
+#[test]
+fn the_daemon_has_a_page_that_names_every_option() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/apd.8");
+    let page = std::fs::read_to_string(&path).unwrap().replace("\\-", "-");
+    let help = out(&Command::new(env!("CARGO_BIN_EXE_apd")).arg("--help").output().unwrap());
+    let options: Vec<&str> = help
+        .split(|one: char| !one.is_alphanumeric() && one != '-')
+        .filter(|word| word.starts_with("--"))
+        .collect();
+    assert!(options.len() >= 4, "{help}");
+    for option in options {
+        assert!(page.contains(option), "systemd/apd.8 does not name {option}");
+    }
+    assert!(page.contains("APD_CONFIG"), "systemd/apd.8 does not name the environment");
+    linters_have_nothing_to_say(&[path]);
+}
+
 #[test]
 fn a_bundle_without_a_daemon_holds_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
