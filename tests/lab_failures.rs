@@ -359,6 +359,25 @@ fn r1_12_r1_45_faults_of_the_standby() -> Result<()> {
     lab.one_writer()
 }
 
+/// The standby's server was down while clients wrote, and the active's daemon dies before it has caught up. The server
+/// there lives: what only it has is fetched before the standby serves alone.
+#[test]
+fn r1_12_what_a_server_without_its_daemon_has_is_fetched() -> Result<()> {
+    let mut lab = Lab::up()?;
+    let active = lab.active()?;
+    let standby = 1 - active;
+    lab.inject(Fault::StandbyDatabaseKill, active)?;
+    lab.wait_role(standby, "fault")?;
+    lab.stays_served_by(active)?;
+    lab.kill(active, Target::Daemon)?;
+    lab.eventually("the gate of the dead daemon is shut", || Ok(!lab.holds_address(active)?))?;
+    lab.apctl(standby, &["mode", "standalone", "--peer-is-off"])?;
+    lab.pair.start_server(standby)?;
+    lab.wait_served_by(standby)?;
+    lab.one_writer()?;
+    lab.nothing_lost(standby)
+}
+
 #[test]
 fn r1_12_standby_loses_its_power_and_returns() -> Result<()> {
     let mut lab = Lab::up()?;

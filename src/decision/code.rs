@@ -282,7 +282,7 @@ codes! {
         "a takeover left unapplied events behind (`on_undrained = \"promote\"`)"
         Manual("`apctl rejoin --dry-run` names what only the old active has");
     TakeoverBehind "takeover.behind" Error Record
-        "the peer's living server has more than arrived here, and it does not come; the takeover goes on without it"
+        "the peer's living server has more than arrived here, and it does not come or cannot be fetched; the takeover goes on without it"
         Manual("`apctl rejoin --dry-run` names what only the old active has");
     TakeoverOutrun "takeover.outrun" Error Record
         "the peer's server has served in an epoch of which this node had not heard"
@@ -361,7 +361,7 @@ codes! {
     FollowStarted "follow.started" Info Record
         "the replica was set up" NOTHING;
     FollowWell "follow.well" Info Record
-        "the replica follows the active again" NOTHING;
+        "the replica follows the active again, or there is none to follow" NOTHING;
     RejoinStarted "rejoin.started" Info Record
         "the way back to (ap, ap) begins: both servers are compared" NOTHING;
     RejoinGranted "rejoin.granted" Info Record

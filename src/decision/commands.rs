@@ -189,6 +189,9 @@ impl Node {
             let reason = "nothing proves that this node has the newest data";
             return refused("E_DATA_LOSS", reason, "add --accept-data-loss");
         }
+        if let Some(reason) = self.known_to_be_missing().filter(|_| !accept_data_loss) {
+            return refused("E_DATA_LOSS", reason, "apctl rejoin --dry-run, or add --accept-data-loss");
+        }
         if !matches!(self.phase.now(), Phase::Standby) {
             return refused("E_BUSY", "this node is in the middle of a change", "apctl status");
         }
@@ -196,6 +199,17 @@ impl Node {
         self.retry_at = self.now;
         self.consider(Matter::Request(Request::default()));
         Answer::Done("taking over; apctl status --watch shows it".into())
+    }
+
+    /// What this node received, or the peer tells of, and is not here, where no replica runs that would bring it.
+    fn known_to_be_missing(&self) -> Option<String> {
+        let here = &self.database.report.gtid;
+        let there = self.fresh_facts().map(|facts| facts.gtid.clone()).unwrap_or_default();
+        let known = self.arrived().union(&there);
+        let missing = !here.covers(&known) && !self.database.may_apply();
+        let (here, known) = (here.position(), known.position());
+        missing
+            .then(|| format!("this node is at {here}, of {known} it knows, and no replica applies the rest"))
     }
 
     fn command_clear(&mut self) -> Answer {

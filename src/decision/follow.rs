@@ -91,7 +91,9 @@ impl Node {
         if self.follows_well() {
             if self.follow.problem.take().is_some() {
                 self.untell("follow");
-                self.tell(Why::new(Code::FollowWell, "the replica follows the active"));
+                let nobody = "there is no active to follow now";
+                let text = if self.replica_well() { "the replica follows the active" } else { nobody };
+                self.tell(Why::new(Code::FollowWell, text));
             }
             return;
         }

@@ -239,10 +239,7 @@ impl Node {
             Event::AddressClaimed { by } => {
                 self.on_proof_of_life("life", format!("{by} answers for the address"))
             }
-            Event::StreamAlive => {
-                let text = "fresh heartbeat rows arrive in the replication stream";
-                self.on_proof_of_life("life.stream", text.into());
-            }
+            Event::StreamAlive => self.on_stream_alive(),
             Event::StepEnded { ticket, result } => self.on_step_ended(ticket, result),
             Event::ModeFile(reading) => self.on_mode_file(reading),
             Event::Command { id, command, actor } => self.on_command(id, command, &actor),

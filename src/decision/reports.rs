@@ -181,3 +181,37 @@ impl DatabaseView {
         self.report.replica.as_ref().is_some_and(|replica| replica.applying) || self.follows_unseen()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::peer::PeerFacts;
+    use crate::decision::settings::tests::settings;
+    use crate::decision::time::Instant;
+
+    #[test]
+    fn the_peer_lacks_what_was_here_a_second_ago() {
+        let mut node = Node::new(settings());
+        let gtids = |text: &str| text.parse().expect("a set of GTIDs");
+        // Milliseconds, where this server is then, where the peer says to be, how far that is behind.
+        let table: &[(u64, &str, &str, u64)] = &[
+            (10_000, "0-1-10", "0-1-10", 0),
+            (10_050, "0-1-15", "0-1-10", 0),
+            (10_500, "0-1-20", "0-1-10", 0),
+            (10_900, "0-1-30", "0-1-9", 1),
+            (11_100, "0-1-30", "0-1-10", 0),
+            (11_500, "0-1-30", "0-1-10", 10),
+            (11_900, "0-1-30", "0-1-20", 10),
+            (12_000, "0-1-31", "0-1-30", 0),
+        ];
+        for (now, here, there, behind) in table {
+            node.now = Instant::from_millis(*now);
+            let report = DatabaseReport { binlog_position: gtids(here), ..DatabaseReport::default() };
+            node.remember_position(&report);
+            let facts = node.facts();
+            node.peer.heartbeat_at = Some(node.now);
+            node.peer.facts = Some(PeerFacts { gtid: gtids(there), ..facts });
+            assert_eq!(node.peer_behind(), *behind, "at {now}: {here} here, {there} there");
+        }
+    }
+}

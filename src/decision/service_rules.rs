@@ -8,6 +8,7 @@ use super::node::Node;
 use super::phase::{Phase, Purpose, outcome};
 use super::service::{ServiceState, ServiceStep, UnitPolicy};
 use super::services::{Act, Want};
+use super::time::Instant;
 use super::why::Why;
 use super::words::Mode;
 use std::time::Duration;
@@ -153,6 +154,8 @@ impl Node {
             }
             (_, Err(text)) => {
                 service.again_at = now + AGAIN;
+                // Whether it had an effect is not known: what is heard from here on says what became of it.
+                service.ended = Instant::ZERO;
                 let text = format!("service {name} does not stop: {text}");
                 self.tell_once("service.stop", Why::new(Code::ServiceStuck, text.clone()));
                 self.service_did_not_stop(&text);

@@ -391,6 +391,14 @@ impl Node {
         self.tell_once(topic, why);
     }
 
+    /// Rows that a takeover fetches of a server without its daemon arrive late, and prove nothing.
+    pub(super) fn on_stream_alive(&mut self) {
+        if !self.fetches_anew() {
+            let text = "fresh heartbeat rows arrive in the replication stream";
+            self.on_proof_of_life("life.stream", text.into());
+        }
+    }
+
     /// Looks for life while the active is silent, and not longer.
     pub(super) fn watch_for_life(&mut self, on: bool) {
         self.act(Action::WatchForLife { on });

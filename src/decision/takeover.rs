@@ -39,9 +39,21 @@ pub(super) struct TakingOver {
     arrived: GtidState,
     #[serde(default)] // when it had not answered in time
     unanswered: Option<Instant>,
+    #[serde(default)] // asked once more, because this server had been slow to answer too
+    asked_again: bool,
     /// The peer's server has transactions of this very server that are lost here.
     #[serde(default)]
     own_tail_lost: bool,
+    /// How often the replica was started to fetch it.
+    #[serde(default)]
+    follows: u8,
+    #[serde(default)] // that took too long: once more
+    follow_again: bool,
+    #[serde(default)] // it cannot be
+    follow_failed: bool,
+    /// This server said, when it was to wait for what the peer's has, that nothing applies it.
+    #[serde(default)]
+    nothing_applies: bool,
     run: u64,
     next: usize,
     waiting: bool,
@@ -141,7 +153,12 @@ impl Node {
             theirs: None,
             arrived: GtidState::default(),
             unanswered: None,
+            asked_again: false,
             own_tail_lost: false,
+            follows: 0,
+            follow_again: false,
+            follow_failed: false,
+            nothing_applies: false,
             run,
             next: 0,
             waiting: false,
@@ -190,7 +207,7 @@ impl Node {
             TakeoverStep::AskPeer if self.peer_server_lives() => {
                 Some((Step::Remote(RemoteStep::Compare), second.min(takeover.ask_until.since(self.now))))
             }
-            TakeoverStep::FollowPeer => self.follow_peer(),
+            TakeoverStep::FollowPeer => self.fetch_from_peer(),
             TakeoverStep::CatchUp => self.catch_up_with_peer(applying),
             TakeoverStep::CutStream if drain => Some((Step::Address(AddressStep::CutStream), second)),
             // Also after a bid that drained: until the cut the stream went on.
@@ -332,7 +349,6 @@ impl Node {
                     takeover.own_tail_lost = comparison.own_tail_lost;
                 }
             }
-            (TakeoverStep::FollowPeer, _) => self.peer_is_followed(),
             (TakeoverStep::CatchUp, _) if self.own_server_was_slow() => return,
             _ => {}
         }
@@ -356,18 +372,17 @@ impl Node {
                 (takeover.theirs, takeover.unanswered) = (None, timed_out.then_some(self.now));
                 self.next_takeover_step();
             }
-            TakeoverStep::CatchUp if takeover.unanswered.take().is_some() => self.next_takeover_step(),
+            TakeoverStep::FollowPeer => self.peer_is_not_followed(&text, timed_out),
+            TakeoverStep::CatchUp if takeover.unanswered.take().is_some() => {
+                self.own_server_is_silent(&text, timed_out);
+            }
             TakeoverStep::CatchUp if timed_out && arrives => {
                 // Asked again, because the peer's server may be gone by now.
                 takeover.next -= catch_up::ASK_BEFORE_CATCH_UP;
                 takeover.ask_until = self.now + ASK_PEER;
                 self.on_undrained(&format!("the peer's server has more: {text}"), true);
             }
-            TakeoverStep::CatchUp => {
-                let text = format!("what only the peer's server has does not arrive: {text}");
-                self.tell(Why::new(Code::TakeoverBehind, text));
-                self.next_takeover_step();
-            }
+            TakeoverStep::CatchUp => self.not_caught_up(&text, timed_out),
             TakeoverStep::Drain if takeover.prepared.stopped => {
                 // More arrived between the bid's drain and the cut. The receiving thread runs, so the relay log stands.
                 takeover.prepared.stopped = false;

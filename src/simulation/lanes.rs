@@ -156,6 +156,10 @@ impl World {
                     self.end_job(host, job.ticket, result);
                 } else {
                     self.mark("a step took effect after it had timed out");
+                    if name == LaneName::Units {
+                        // systemd's word of the unit comes all the same.
+                        self.report_service(host, MS);
+                    }
                 }
                 self.drop_front(host, run, name);
             }

@@ -210,8 +210,12 @@ impl Server {
                 return StepResult::Ok(StepOutput::Position(self.gtid().position()));
             }
             DatabaseStep::WaitFor { position } => {
-                let reached = self.gtid().reaches(position);
-                return if reached { done } else { StepResult::TimedOut };
+                let applies = self.replica.is_some_and(|replica| replica.applying);
+                return match self.gtid().reaches(position) {
+                    true => done,
+                    false if applies => StepResult::TimedOut,
+                    false => StepResult::Failed("this server follows nobody".into()),
+                };
             }
             DatabaseStep::ForgetPrimary => self.replica = None,
             DatabaseStep::Follow { .. } => self.replica = Some(Replica { receiving: true, applying: true }),

@@ -52,14 +52,22 @@ impl Node {
     }
 
     /// A relay log that nothing applies any more: an operator stands for it, or it holds nothing new, because nothing
-    /// is missing here that was received or that the peer's living server has.
+    /// is missing here that was received or that the peer's living server has. Otherwise: it held nothing new before the
+    /// attempt to follow the peer's living server stopped the replica.
     pub(super) fn relay_may_go(&self) -> bool {
         let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         let mine = &self.database.report.gtid;
         let received = self.database.report.replica.as_ref().map(|replica| &replica.received);
         let nothing_new = takeover.theirs.as_ref().is_some_and(|theirs| mine.covers(theirs))
             && received.is_none_or(|received| mine.covers(received));
-        takeover.kind == TakeoverKind::Forced || (takeover.kind == TakeoverKind::Contact && nothing_new)
+        match takeover.kind {
+            TakeoverKind::Forced => true,
+            TakeoverKind::Contact => nothing_new,
+            TakeoverKind::Silence | TakeoverKind::Released => {
+                takeover.follow_failed && !takeover.nothing_applies && mine.covers(&self.arrived())
+            }
+            TakeoverKind::Planned | TakeoverKind::Handover => false,
+        }
     }
 
     /// The search for life goes on until the gate is being opened.
