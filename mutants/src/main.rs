@@ -46,6 +46,7 @@ fn build(root: &Path, place: &Path) -> Result<Vec<Mutant>, Box<dyn Error>> {
     // The simulator is a part of the same package here.
     let stories = fs::read_to_string(root.join("tests/scenarios.rs"))?;
     fs::write(place.join("tests/scenarios.rs"), stories + "\nextern crate apd as apd_simulator;\n")?;
+    copy(&root.join("tests/regressions"), &place.join("tests/regressions"))?;
     // The settings of the stories' pair.
     copy(&root.join("tests/support"), &place.join("tests/support"))?;
     fs::create_dir_all(place.join("src/wire"))?;
