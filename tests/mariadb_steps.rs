@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const MANY: &str = "INSERT INTO shop.orders (text) SELECT seq FROM shop.seq_1_to_1000";
+/// On those rows it runs for a minute, three times as long as any step here may: who waits for it, fails.
+const ENDLESS: &str = "UPDATE shop.orders SET text = CONCAT(SLEEP(0.06), text)";
 
 async fn alone(id: u32) -> (Server, Arc<apd::io::mariadb::Database>) {
     let server = Server::start(id).await;
@@ -42,18 +44,13 @@ async fn forbidding_does_not_wait_behind_a_long_statement_and_ends_every_client(
     let mut idle = pair.a.session("app", "app").await;
     run(&mut idle, "BEGIN; INSERT INTO shop.orders (text) VALUES ('never committed')").await;
     let mut busy = pair.a.session("app", "app").await;
-    let long = tokio::spawn(async move {
-        attempt(&mut busy, "UPDATE shop.orders SET text = CONCAT(SLEEP(0.01), text)").await
-    });
+    let long = tokio::spawn(async move { attempt(&mut busy, ENDLESS).await });
     eventually("the long statement runs", || async {
         pair.a.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app' AND TIME_MS > 100 AND STATE = 'User sleep'").await == "1"
     })
     .await;
-    let begun = Instant::now();
     let r = pair.on_a.perform(&DatabaseStep::ForbidWrites, LONG).await;
     assert_eq!(r, StepResult::Ok(StepOutput::Done), "{}", pair.a.error_log());
-    let took = begun.elapsed();
-    assert!(took < Duration::from_millis(1500), "{took:?}");
     assert!(long.await.unwrap().is_err(), "the client must not be told that it succeeded");
     assert!(attempt(&mut idle, "COMMIT").await.is_err());
     assert_eq!(pair.a.value("@@global.read_only").await, "1");
@@ -75,7 +72,7 @@ async fn an_abandoned_statement_is_killed_in_the_server() {
     let begun = Instant::now();
     let result = pair.on_b.perform(&step, Duration::from_millis(300)).await;
     assert_eq!(result, StepResult::TimedOut);
-    assert!(begun.elapsed() < Duration::from_millis(600));
+    assert!(begun.elapsed() < LONG, "its own limit is not what ended it");
     let abandoned =
         tokio::time::timeout(Duration::from_millis(50), pair.on_b.perform(&step, Duration::from_secs(60)));
     assert!(abandoned.await.is_err());
@@ -183,21 +180,16 @@ async fn a_freeze_is_fast_beside_a_long_statement_and_a_seal_keeps_the_position(
     let pair = Pair::start().await;
     pair.a.sql(MANY).await;
     let mut busy = pair.a.session("app", "app").await;
-    let long = tokio::spawn(async move {
-        attempt(&mut busy, "UPDATE shop.orders SET text = CONCAT(SLEEP(0.004), text)").await
-    });
+    let long = tokio::spawn(async move { attempt(&mut busy, ENDLESS).await });
     eventually("the long statement runs", || async {
         pair.a.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app' AND TIME_MS > 100 AND STATE = 'User sleep'").await == "1"
     })
     .await;
-    let begun = Instant::now();
     let StepOutput::Position(frozen) = ok(&pair.on_a, DatabaseStep::Freeze).await else { panic!() };
-    let took = begun.elapsed();
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(!long.is_finished(), "a freeze neither waits for a statement nor ends it");
     ok(&pair.on_b, DatabaseStep::WaitFor { position: frozen.clone() }).await;
     let StepOutput::Position(sealed) = ok(&pair.on_a, DatabaseStep::Seal).await else { panic!() };
     assert_eq!(sealed, frozen);
-    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
     assert!(long.await.unwrap().is_err());
     assert_eq!(pair.a.value("@@global.read_only").await, "1");
     assert_eq!(pair.a.state().await, pair.b.state().await);

@@ -290,7 +290,7 @@ fn a_process_that_dies_is_noticed_long_before_the_next_probe() {
 fn while_failures_are_counted_it_asks_again_soon_and_then_no_longer() {
     in_namespace("recount", async |node| {
         let server = Server::start(node);
-        let interval = Duration::from_secs(3);
+        let interval = Duration::from_secs(6);
         let begin = Instant::now();
         let mut reports = start(check(server.address, "/500", interval, LIMIT));
         // fall = 3: the second and the third come after 100 ms each.
@@ -301,7 +301,7 @@ fn while_failures_are_counted_it_asks_again_soon_and_then_no_longer() {
         assert!(begin.elapsed() >= Duration::from_millis(200));
         let counted = Instant::now();
         assert!(!next(&mut reports).await.passed);
-        assert!(counted.elapsed() >= interval - Duration::from_millis(500), "after {:?}", counted.elapsed());
+        assert!(counted.elapsed() >= interval / 2, "after {:?}", counted.elapsed());
     });
 }
 
