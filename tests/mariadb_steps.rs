@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const MANY: &str = "INSERT INTO shop.orders (text) SELECT seq FROM shop.seq_1_to_1000";
-/// On those rows it runs for a minute, three times as long as any step here may: who waits for it, fails.
+/// On those rows it runs for a minute, three times as long as any step here may: who waits for it, fails. No step is held to
+/// less, because a KILL that meets a session just as it enters SLEEP takes two seconds: the server waits for a mutex that the
+/// session holds, which waits for one of the KILL (10.11, `THD::abort_current_cond_wait` and `Interruptible_wait::wait`).
 const ENDLESS: &str = "UPDATE shop.orders SET text = CONCAT(SLEEP(0.06), text)";
 
 async fn alone(id: u32) -> (Server, Arc<apd::io::mariadb::Database>) {
