@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// How long a stop waits for what follows a takeover.
+const STOP_WAIT: Duration = Duration::from_secs(3);
+
 /// Serving.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Active {
@@ -198,6 +201,14 @@ impl Node {
                 self.start(Step::Record(step), Duration::from_secs(2), Purpose::Chore(Lane::Record));
             }
         }
+    }
+
+    /// The old primary is not forgotten yet, or the mode not written: who stops now leaves a server that still takes
+    /// what an older active sends. A stop does not wait for it for ever.
+    pub(super) fn takeover_is_unfinished(&self) -> bool {
+        let Phase::Active(active) = self.phase.now() else { return false };
+        let asked = self.stopping.unwrap_or(self.now);
+        (active.chore_running || !active.chores.is_empty()) && self.now < asked + STOP_WAIT
     }
 
     pub(super) fn on_chore(&mut self, lane: Lane, result: StepResult) {

@@ -46,6 +46,7 @@ guards! {
 
     // What the operator wants
     ToldToStop "the daemon was told to stop" |node| node.stopping.is_some();
+    TakeoverUnfinished "what follows a takeover is not done yet" |node| node.takeover_is_unfinished();
     StopKeeps "a stop keeps the gate for the restart (on_stop = \"keep\")" |node| node.settings.on_stop == OnStop::Keep;
     StopHandsOver "a stop hands over (on_stop = \"handover\")" |node| node.settings.on_stop == OnStop::Handover;
     TakesNoPart "the mode is maintenance, or no operator has started this node" |node| !node.takes_part();

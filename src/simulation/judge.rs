@@ -36,8 +36,6 @@ pub struct Judge {
     swaps: bool,
     calm: bool,
     forces: u32,
-    /// The service was lost in a rejoin once.
-    relapsed: bool,
 }
 
 /// How the pair stands, seen from outside.
@@ -63,7 +61,6 @@ impl Judge {
             swaps,
             calm,
             forces: 0,
-            relapsed: false,
         }
     }
 
@@ -252,17 +249,6 @@ impl World {
             || says(Code::ModeLoser) && self.hosts.iter().any(|host| host.server.ledger.number > 3)
     }
 
-    /// A daemon that was away for longer than its fault, because its host stood still meanwhile, kept the gate open so
-    /// long; when it is back, the state that it names has a remedy, which is used, once.
-    fn lost_in_rejoin(&mut self) {
-        if self.takeovers_are_latched() && !self.judge.relapsed {
-            self.judge.relapsed = true;
-            self.stage(Stage::Healing);
-        } else {
-            self.checkers.broken("L1: the service is lost while the other node rejoins".into());
-        }
-    }
-
     /// The node with more of what was acknowledged.
     fn force(&mut self) {
         let host = usize::from(self.hosts[1].server.data.len() > self.hosts[0].server.data.len());
@@ -300,7 +286,7 @@ impl World {
         }
         let Pair::Alone(active) = pair else {
             if pair == Pair::None && self.waited(60) {
-                self.lost_in_rejoin();
+                self.checkers.broken("L1: the service is lost while the other node rejoins".into());
             }
             return;
         };

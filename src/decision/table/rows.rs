@@ -124,6 +124,7 @@ rows! {
     Active       | Any       | Always                                        | GoOn         | none                | keep_serving ;
     Active       | Any       | FencedByPeer                                  | SteppingDown | StepDown            | end_fenced ;
     Active       | Any       | Always                                        | GoOn         | none                | keep_pair ;
+    Active       | Any       | ToldToStop TakeoverUnfinished                 | Stay         | none                | nothing ;
     Active       | Any       | ToldToStop StopKeeps                          | Stay         | none                | stop_keeping_gate ;
     Active       | Any       | ToldToStop StopHandsOver PeerCanServe NotPausing | HandingOver | SwitchoverStarted  | hand_over_to_stop ;
     Active       | Any       | ToldToStop StopHandsOver PeerNearlyServes     | Stay         | none                | nothing ;
