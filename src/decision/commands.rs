@@ -150,6 +150,17 @@ impl Node {
         }
     }
 
+    /// What operators have asked of a peer that will not answer any more: it may have been begun.
+    pub(super) fn answer_without_peer(&mut self, what: &str) {
+        let asked = self.requests.iter().filter(|(operation, _)| **operation != LOCAL);
+        let ids: Vec<CommandId> = asked.map(|(_, id)| *id).collect();
+        self.requests.retain(|operation, _| *operation == LOCAL);
+        for id in ids {
+            let text = format!("the peer {what} before it answered: apctl status shows what became of it");
+            self.act(Action::Answer { id, answer: Answer::PeerUnreachable(text) });
+        }
+    }
+
     fn command_failover(
         &mut self,
         force: bool,

@@ -230,6 +230,7 @@ impl Node {
             self.peer.contact_since = None;
             let path = if self.peer.up { "the peer link is up but silent" } else { "the peer link is down" };
             self.tell(Why::new(Code::PeerSilent, format!("no heartbeat for three intervals: {path}")));
+            self.answer_without_peer("fell silent");
         }
     }
 }

@@ -391,6 +391,9 @@ impl Node {
 
     fn on_peer_up(&mut self, instance: InstanceId) {
         self.peer.up = true;
+        if self.peer.instance != instance {
+            self.answer_without_peer("was started anew");
+        }
         self.peer.instance = instance;
         self.next_heartbeat = self.now;
     }
