@@ -260,6 +260,31 @@ fn r1_11_database_killed() -> Result<()> {
     lab.nothing_lost(1 - active)
 }
 
+/// What ends the server ends its host a moment later, while the standby still applies what it has received: the right that
+/// the active gave up with its last word is enough, although nobody acknowledges any more.
+#[test]
+fn r1_07_r1_11_database_killed_and_then_its_host() -> Result<()> {
+    let mut lab = Lab::up()?;
+    let active = lab.active()?;
+    let standby = 1 - active;
+    let lock = "LOCK TABLES appdb.writes WRITE; SELECT SLEEP(4)";
+    lab.shell(standby, &format!("setsid --fork mariadb -e '{lock}' >/dev/null 2>&1"))?;
+    lab.eventually("the standby cannot apply", || {
+        let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table metadata%'";
+        Ok(lab.sql(standby, waits)?.trim() != "0")
+    })?;
+    lab.inject(Fault::DatabaseKill, active)?;
+    lab.wait_mode(active, "maintenance")?;
+    ensure!(!lab.holds_address(standby)?, "it did not wait for what it has received");
+    lab.inject(Fault::PowerOff, active)?;
+    lab.wait_served_by(standby)?;
+    lab.wait_mode(standby, "standalone")?;
+    lab.one_writer()?;
+    lab.heal(Fault::PowerOff, active)?;
+    no_preemption(&lab, active)?;
+    lab.replays()
+}
+
 #[test]
 fn r1_11_database_that_hangs() -> Result<()> {
     let mut lab = Lab::up()?;

@@ -57,20 +57,14 @@ impl Node {
     /// The active is silent and this node has the right: look, and wait out the lease.
     fn begin_bid(&mut self, right: Right) -> Phase {
         let number = self.next_operation();
-        // However long ago the wait ran out: nobody takes over without having looked for life.
         let began = self.now;
         let late = self.bid_ends_at() <= began;
-        let look = self.settings.heartbeat.max(SHORTEST_LOOK);
-        self.wait.not_before = self.wait.not_before.max(self.now + look);
+        self.look_for_life();
         let wait = self.bid_ends_at().since(self.now).as_millis();
         self.say(format!(
             "the peer is silent on every path: bid by right of {}, {wait} ms to wait out",
             right.code()
         ));
-        self.watch_for_life(true);
-        if self.settings.protection == Protection::Gateway {
-            self.act(Action::ProbeGateway);
-        }
         self.start(
             Step::Remote(RemoteStep::ReachServer),
             Duration::from_millis(250),
@@ -90,6 +84,16 @@ impl Node {
             late,
             answered: false,
         })
+    }
+
+    /// However long ago the wait ran out: nobody takes over without having looked for life.
+    pub(super) fn look_for_life(&mut self) {
+        let look = self.settings.heartbeat.max(SHORTEST_LOOK);
+        self.wait.not_before = self.wait.not_before.max(self.now + look);
+        self.watch_for_life(true);
+        if self.settings.protection == Protection::Gateway {
+            self.act(Action::ProbeGateway);
+        }
     }
 
     fn start_bid_step(&mut self, number: u64, step: BidStep) {

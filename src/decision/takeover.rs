@@ -62,6 +62,9 @@ pub(super) struct TakingOver {
     known: Epoch,
     recorded: bool,
     lease_asked: Instant,
+    /// The step before which the lease was over: it goes on there once one is held again.
+    #[serde(default)]
+    resume_at: Option<usize>,
     /// Until then it asks what the peer's server has.
     ask_until: Instant,
     /// Looking for life, because the peer fell silent before it acknowledged.
@@ -166,6 +169,7 @@ impl Node {
             known,
             recorded: false,
             lease_asked: self.now,
+            resume_at: None,
             ask_until: self.now + if seen { ASK_PEER } else { ASK_SILENT_PEER },
             watching: kind == TakeoverKind::Silence,
             only_here: self.is_judged(),
@@ -195,6 +199,10 @@ impl Node {
         let drain = self.database.may_replicate() && !kind.drained_before() && !self.wrote_last();
         let reason = takeover.right.code().to_owned();
         let second = Duration::from_secs(1);
+        if self.lease_is_over_before(step) {
+            self.hold_lease_again();
+            return true;
+        }
         let work = match step {
             TakeoverStep::PersistEpoch => {
                 self.persist(Purpose::TakeOver(run));
@@ -216,7 +224,8 @@ impl Node {
             }
             TakeoverStep::FetchTail if tail => {
                 let have = self.database.report.gtid.clone();
-                Some((Step::Remote(RemoteStep::FetchTail { have }), 5 * second))
+                let limit = if self.contact() { 5 * second } else { second };
+                Some((Step::Remote(RemoteStep::FetchTail { have }), limit))
             }
             TakeoverStep::ApplyTail if tail => Some((Step::Database(DatabaseStep::ApplyTail), 30 * second)),
             TakeoverStep::StopApplying if applying && !prepared.stopped && !kind.drained_before() => {
@@ -255,7 +264,7 @@ impl Node {
     fn hold_lease(&mut self, kind: TakeoverKind, epoch: Epoch) -> bool {
         let solo = self.durable.solo == Some(epoch);
         if solo || self.lease.end > self.now {
-            self.next_takeover_step();
+            self.go_on_with_lease();
             return true;
         }
         let Phase::TakingOver(takeover) = self.phase.within() else { return false };
@@ -268,7 +277,7 @@ impl Node {
         let lonely = kind != TakeoverKind::Contact && !takeover.watching;
         if lonely && !self.contact() {
             takeover_watches(self.phase.within());
-            self.watch_for_life(true);
+            self.look_for_life();
         }
         if kind != TakeoverKind::Contact
             && !self.contact()

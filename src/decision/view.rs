@@ -302,6 +302,7 @@ impl Node {
             Phase::Standby => deadlines.extend(self.bid_time()),
             Phase::Bidding(_) => deadlines.extend([self.bid_cuts_at(), self.bid_ends_at()]),
             Phase::Active(_) | Phase::HandingOver(_) | Phase::TakingOver(_) => {
+                deadlines.push(self.bid_ends_at());
                 deadlines.push(self.lease.end);
                 deadlines.push(self.lease.end + self.settings.slice());
                 deadlines.push(self.lease.last_acknowledged + heartbeat * 3 / 2);

@@ -24,8 +24,33 @@ impl Node {
         let holding = !takeover.waiting && TAKE_OVER.get(takeover.next) == Some(&TakeoverStep::HoldLease);
         let held = self.durable.solo == Some(takeover.epoch) || self.lease.end > self.now;
         let asked = takeover.lease_asked != takeover.began;
-        let late = self.now >= takeover.began + 4 * self.settings.lease;
+        let late = self.now >= takeover.lease_asked + 4 * self.settings.lease;
         takeover.kind == TakeoverKind::Contact && holding && asked && !held && late
+    }
+
+    /// What a client could see, or a database that takes writes, needs a lease at that moment: the peer that had granted
+    /// one may have gone while the relay log was applied or a service was started.
+    pub(super) fn lease_is_over_before(&self, step: TakeoverStep) -> bool {
+        let Phase::TakingOver(takeover) = self.phase.now() else { return false };
+        let needed = matches!(step, TakeoverStep::AllowWrites | TakeoverStep::OpenGate);
+        needed && self.durable.solo != Some(takeover.epoch) && self.lease.end <= self.now
+    }
+
+    /// Back to where a lease is held: asked for anew, or by the right to go on alone once the peer's silence allows it.
+    pub(super) fn hold_lease_again(&mut self) {
+        let Phase::TakingOver(takeover) = self.phase.within() else { return };
+        takeover.resume_at = Some(takeover.next);
+        takeover.lease_asked = takeover.began;
+        takeover.next =
+            TAKE_OVER.iter().position(|step| *step == TakeoverStep::HoldLease).unwrap_or_default();
+    }
+
+    /// What was done before the lease was over stays done.
+    pub(super) fn go_on_with_lease(&mut self) {
+        self.next_takeover_step();
+        if let Phase::TakingOver(takeover) = self.phase.within() {
+            takeover.next = takeover.resume_at.take().unwrap_or(takeover.next);
+        }
     }
 
     /// The peer did not hear this node, and serves: a takeover in contact rests on its consent.
