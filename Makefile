@@ -92,6 +92,7 @@ soak: tools build
 	$(LAB) soak --rounds $(ROUNDS)
 
 # SEEDS seeds of the simulator from FIRST on, with what is checked and not how long it takes; each violation by its seed.
+# With SURVIVORS=1 of the runs in which one node goes for good.
 seeds:
 	SEEDS=$(SEEDS) FIRST=$(FIRST) $(CARGO) run --quiet --release --manifest-path simulator/Cargo.toml \
 	  --target-dir $(TARGET)/seeds --example seeds

@@ -2,7 +2,7 @@
 //!
 //! The first 2,000 seeds always run; then more until `APD_SIMULATION_SECONDS` are over (`make test`: 60). `SEED=n`
 //! replays one with its story, `PLAN=file` one that is kept (with another seed's chances), `BUG=name` puts a bug in, `MINIMISE=n` writes a
-//! small plan into tests/regressions.
+//! small plan into tests/regressions. With `SURVIVORS=1` a seed stands for a run in which one node goes for good.
 
 use apd_simulator::decision::settings::{OnStop, OnUndrained};
 use apd_simulator::decision::words::Protection;
@@ -82,8 +82,16 @@ impl Sum {
     }
 }
 
+/// What a seed stands for.
+type Draw = fn(u64) -> Plan;
+
+/// As `SURVIVORS` says.
+fn drawn() -> Draw {
+    if std::env::var_os("SURVIVORS").is_some() { Plan::draw_survivor } else { Plan::draw }
+}
+
 /// Seeds from `first` on, in two threads: `least` of them, and up to [`MOST`] for as long as `time` lasts.
-fn run_all(first: u64, least: u64, time: Duration) -> Sum {
+fn run_all(draw: Draw, first: u64, least: u64, time: Duration) -> Sum {
     let (begun, next, sum) = (Instant::now(), AtomicU64::new(first), Mutex::new(Sum::default()));
     let work = || {
         loop {
@@ -91,7 +99,7 @@ fn run_all(first: u64, least: u64, time: Duration) -> Sum {
             if seed >= first + least && (seed >= first + MOST || begun.elapsed() >= time) {
                 return;
             }
-            let outcome = std::panic::catch_unwind(|| run(seed, None, false));
+            let outcome = std::panic::catch_unwind(|| run_plan(&draw(seed), None, false));
             sum.lock().expect("no thread panics while it adds").add(seed, outcome);
         }
     };
@@ -117,7 +125,7 @@ fn replay(plan: &Plan) -> ! {
 
 /// A small plan that breaks the same promise, kept as a file; its name.
 fn keep(seed: u64, bug: Option<Bug>) -> String {
-    let plan = Plan::draw(seed);
+    let plan = drawn()(seed);
     let text = run_plan(&plan, bug, false).violation.expect("the seed fails");
     let breaks = promise(&text);
     let fails = |plan: &Plan| {
@@ -142,7 +150,7 @@ fn the_pair_keeps_its_promises() {
         replay(&Plan { seed: number("SEED").unwrap_or(plan.seed), ..plan });
     }
     if let Some(seed) = number("SEED") {
-        replay(&Plan::draw(seed));
+        replay(&drawn()(seed));
     }
     if let Some(seed) = number("MINIMISE") {
         println!("{}", keep(seed, bug()));
@@ -151,7 +159,7 @@ fn the_pair_keeps_its_promises() {
     let least = number("SEEDS").unwrap_or(SEEDS);
     let time = Duration::from_secs(number("APD_SIMULATION_SECONDS").unwrap_or(0));
     let begun = Instant::now();
-    let sum = run_all(number("FIRST").unwrap_or(1), least, time);
+    let sum = run_all(drawn(), number("FIRST").unwrap_or(1), least, time);
     let (count, took) = (sum.count, begun.elapsed().as_secs());
     println!("runs that ended in a named state: {:?}", sum.named);
     for (seed, text) in sum.broken.iter().take(40) {
@@ -169,6 +177,27 @@ fn the_pair_keeps_its_promises() {
     assert!(count < SEEDS || missed.is_empty(), "situations that were never met: {missed:?}");
 }
 
+/// One node goes for good, and nobody comes back to put things right: the other one serves, if it has a right.
+#[test]
+fn what_is_left_serves() {
+    if number("SEED").or(number("MINIMISE")).is_some() {
+        return;
+    }
+    let sum = run_all(Plan::draw_survivor, 1, 5_000, Duration::ZERO);
+    println!(
+        "survivors: {} seeds, {} violations; without a right: {:?}",
+        sum.count,
+        sum.broken.len(),
+        sum.named
+    );
+    assert_eq!(sum.broken, Vec::new());
+    let served = sum.count - sum.named.values().sum::<u64>();
+    assert!(served * 10 > sum.count * 8, "{served} of {} were left with a right", sum.count);
+    for mark in ["a survivor serves", "takeover by right of released", "gone solo"] {
+        assert!(sum.marks.contains(mark), "never met: {mark}");
+    }
+}
+
 #[test]
 fn one_seed_is_one_run() {
     let trace = |seed| run(seed, None, true).trace;
@@ -179,8 +208,7 @@ fn one_seed_is_one_run() {
 
 #[test]
 fn a_plan_survives_being_written() {
-    for seed in 1..200 {
-        let plan = Plan::draw(seed);
+    for plan in (1..200).map(Plan::draw).chain((1..50).map(Plan::draw_survivor)) {
         let text = toml::to_string(&plan).expect("a plan is text");
         assert_eq!(toml::from_str::<Plan>(&text).expect("and back"), plan, "{text}");
     }

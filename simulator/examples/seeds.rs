@@ -1,9 +1,10 @@
-//! Very many seeds of the simulator, for a machine that has an hour: `make seeds SEEDS=1000000 FIRST=1`.
+//! Very many seeds of the simulator, for a machine that has an hour: `make seeds SEEDS=1000000 FIRST=1`; with
+//! `SURVIVORS=1` of the runs in which one node goes for good.
 //!
 //! `make test` runs some twenty thousand of the same seeds. Each violation is printed with its seed, which
 //! `SEED=n cargo nextest run --test simulation` tells as a story. Exit code 1 when there was one.
 
-use apd_simulator::simulation::run;
+use apd_simulator::simulation::{run, run_survivor};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let survivors = std::env::var_os("SURVIVORS").is_some();
     // A run that panics is reported with its seed, like any other that breaks a promise.
     std::panic::set_hook(Box::new(|_| {}));
     let (next, broken, seconds) = (AtomicU64::new(first), AtomicU64::new(0), AtomicU64::new(0));
@@ -46,7 +48,9 @@ fn main() -> ExitCode {
                     begun.elapsed().as_secs()
                 );
             }
-            let violation = match std::panic::catch_unwind(|| run(seed, None, false)) {
+            let violation = match std::panic::catch_unwind(|| {
+                if survivors { run_survivor(seed, None, false) } else { run(seed, None, false) }
+            }) {
                 Ok(outcome) => {
                     seconds.fetch_add(outcome.seconds, Ordering::Relaxed);
                     outcome.violation

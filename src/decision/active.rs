@@ -39,9 +39,9 @@ impl Node {
     }
 
     /// The peer's acknowledgements renew the lease by themselves; when they stop, the level says who may go on.
-    fn keep_lease(&mut self) {
+    pub(super) fn keep_lease(&mut self) {
         let silent = self.now >= self.lease.last_acknowledged + self.settings.heartbeat * 3 / 2;
-        let Phase::Active(active) = self.phase.now() else { return };
+        let Some(active) = self.activity() else { return };
         let (recorded, recording) = (active.solo_recorded, active.solo_recording);
         if !silent && self.mode.mode != Mode::Standalone {
             self.untell("solo");
@@ -55,7 +55,7 @@ impl Node {
         }
         if !recorded && !recording && self.may_go_solo() {
             self.go_solo();
-            if let Phase::Active(active) = self.phase.within() {
+            if let Some(active) = self.activity() {
                 active.solo_recording = true;
             }
             self.persist(Purpose::Solo);

@@ -164,6 +164,7 @@ impl Node {
         }
         let solo_recorded = self.durable.solo == Some(epoch);
         self.failures = 0;
+        self.durable.eligible = None;
         self.begin_service_of_role();
         self.peer.released = None;
         self.follow.reset();

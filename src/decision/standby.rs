@@ -363,11 +363,16 @@ impl Node {
     fn lapse_eligibility(&mut self) {
         let Some(epoch) = self.durable.eligible else { return };
         // Advertisements alone do not carry a revocation; a stream that flows shows that none is due.
-        let heard = self.peer.heartbeat_at.max(self.started).max(self.follow.flowed_at);
+        // A takeover of this node's own that failed: the active had given up, or was waited out, before it began.
+        let tried = (epoch.node == self.settings.me).then_some(self.retry_at);
+        let heard = self.peer.heartbeat_at.max(self.started).max(self.follow.flowed_at).max(tried);
         let lapse = self.eligible_lapse();
         if heard.is_some_and(|at| self.now >= at + lapse) {
             self.durable.eligible = None;
             self.persist(super::phase::Purpose::Record);
+            if self.solo_is_proof() {
+                return;
+            }
             let text = format!(
                 "no contact for {} s and no takeover: the active of epoch {epoch} may have gone on alone, \
                  so this node no longer bids by itself",

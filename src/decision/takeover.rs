@@ -132,8 +132,9 @@ impl Node {
         }
         self.interrupt_rejoin();
         let before = self.durable.epoch;
+        // What gave the right gives it as long as the gate was not opened: for another try, should this one fail.
+        self.durable.eligible = self.durable.eligible.filter(|of| *of == before).map(|_| epoch);
         self.durable.epoch = epoch;
-        self.durable.eligible = None;
         self.durable.handed_over = None;
         // Forced in sight of the peer, its acknowledgement says that its gate is shut.
         let solo = kind.solo_at_once() && !(kind == TakeoverKind::Forced && self.contact());
@@ -263,7 +264,7 @@ impl Node {
     /// A lease before anything that a client could see: acknowledged by the peer, or resting on solo.
     fn hold_lease(&mut self, kind: TakeoverKind, epoch: Epoch) -> bool {
         let solo = self.durable.solo == Some(epoch);
-        if solo || self.lease.end > self.now {
+        if solo || self.lease_suffices() {
             self.go_on_with_lease();
             return true;
         }

@@ -63,6 +63,11 @@ pub struct Checkers {
 }
 
 impl Checkers {
+    /// The other server did not answer in time from here.
+    pub fn not_reached(&mut self, host: usize) {
+        self.reached_since[host] = None;
+    }
+
     /// The first broken promise counts.
     pub fn broken(&mut self, text: String) {
         self.violation.get_or_insert(text);

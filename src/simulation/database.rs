@@ -86,6 +86,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// The newest that the receiving thread has taken.
+    pub fn received(&self) -> Option<Gtid> {
+        self.replica.as_ref().and_then(|replica| replica.received)
+    }
+
     pub fn new(id: u32) -> Self {
         Self {
             id,

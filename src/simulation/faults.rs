@@ -18,6 +18,8 @@ pub struct Course {
     round: u32,
     /// Faults that have not ended.
     pub open: u32,
+    /// Whom the first fault of the round struck that struck the active.
+    same: Option<usize>,
     /// Whom each fault struck.
     struck: BTreeMap<usize, usize>,
     commands: u64,
@@ -43,6 +45,7 @@ impl World {
             return false;
         }
         self.course.round += 1;
+        self.course.same = None;
         for number in 0..self.course.faults.len() {
             let fault = self.course.faults[number];
             if fault.round == self.course.round {
@@ -80,7 +83,12 @@ impl World {
         let host = match fault.who {
             Who::Db1 => 0,
             Who::Db2 => 1,
-            Who::Active => self.serving(),
+            Who::Active => {
+                let serving = self.serving();
+                self.course.same.get_or_insert(serving);
+                serving
+            }
+            Who::Same => self.course.same.unwrap_or_else(|| self.serving()),
             Who::Standby => 1 - self.serving(),
         };
         self.course.struck.insert(number, host);
@@ -95,6 +103,7 @@ impl World {
         });
         self.at(fault.for_ms * MS, Happening::End { fault: number });
         if self.hosts[host].asleep.is_none() {
+            self.leaves_for_good(host, fault);
             self.begin_at(host, fault);
         } else {
             self.course.struck.remove(&number);

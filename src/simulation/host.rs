@@ -14,6 +14,7 @@ use super::sleep::Asleep;
 use super::world::{Happening, MS, World};
 use crate::decision::action::{Action, AddressStep, Answer, DurableFacts, Step, Ticket};
 use crate::decision::event::{DatabaseReport, Event, Found, LinkReport, ModeReading};
+use crate::decision::gtid::Gtid;
 use crate::decision::node::Node;
 use crate::decision::settings::Settings;
 use crate::decision::time::Instant;
@@ -43,8 +44,8 @@ pub struct Daemon {
     /// apd's own rows stop.
     pub quiet: bool,
     pub rows_of: Option<Epoch>,
-    /// Looking for life: whose rows, and how many of them had come when it began.
-    pub life: Option<(Epoch, u64)>,
+    /// Looking for life: whose rows, how many of them had come when it began, and what had been received.
+    pub life: Option<(Epoch, u64, Option<Gtid>)>,
     pub last_report: DatabaseReport,
 }
 
@@ -402,11 +403,12 @@ impl World {
 
     fn watch_for_life(&mut self, host: usize, on: bool) {
         let beats = self.hosts[host].server.beats;
+        let received = self.hosts[host].server.received();
         let Some(daemon) = &mut self.hosts[host].daemon else { return };
         let was_on = daemon.life.is_some();
         let epoch = daemon.node.epoch();
         let counted = if beats.0 == epoch { beats.1 } else { 0 };
-        daemon.life = on.then_some((epoch, counted));
+        daemon.life = on.then_some((epoch, counted, received));
         let run = daemon.run;
         if on && !was_on {
             self.at(MS, Happening::Life { host, run });

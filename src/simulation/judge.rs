@@ -2,6 +2,8 @@
 //! After every heal exactly one node serves within a bound, or a named state says what to do, and doing it helps.
 
 use super::pace::Pace;
+use super::plan::Plan;
+use super::survivor::Survivor;
 use super::world::{Happening, MS, World};
 use crate::decision::action::Answer;
 use crate::decision::code::Code;
@@ -10,9 +12,11 @@ use crate::decision::words::Mode;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub enum Stage {
     Boot,
     Faults,
+    /// One host is gone for good.
+    Left,
     Healing,
     Cleared,
     Forced,
@@ -36,6 +40,8 @@ pub struct Judge {
     swaps: bool,
     calm: bool,
     forces: u32,
+    pub survivor: bool,
+    pub left: Option<Survivor>,
 }
 
 /// How the pair stands, seen from outside.
@@ -49,7 +55,7 @@ enum Pair {
 }
 
 impl Judge {
-    pub fn new(swaps: bool, calm: bool) -> Self {
+    pub fn new(plan: &Plan) -> Self {
         Self {
             stage: Stage::Boot,
             since: 0,
@@ -58,9 +64,11 @@ impl Judge {
             tries: 0,
             active: 0,
             named: Vec::new(),
-            swaps,
-            calm,
+            swaps: plan.swaps,
+            calm: plan.seed.is_multiple_of(10),
             forces: 0,
+            survivor: plan.survivor,
+            left: None,
         }
     }
 
@@ -89,7 +97,7 @@ impl World {
         if follows && modes && other.server.read_only { Pair::Whole(active) } else { Pair::Alone(active) }
     }
 
-    fn stage(&mut self, stage: Stage) {
+    pub fn stage(&mut self, stage: Stage) {
         self.trace(|| format!("STAGE {stage:?}"));
         self.judge.stage = stage;
         self.judge.since = self.now;
@@ -99,14 +107,14 @@ impl World {
     }
 
     /// The same answer for two seconds.
-    fn settled(&mut self, good: bool) -> bool {
+    pub fn settled(&mut self, good: bool) -> bool {
         let now = self.now;
         let since = &mut self.judge.settled_since;
         *since = if good { since.or(Some(now)) } else { None };
         since.is_some_and(|since| now >= since + 2_000 * MS)
     }
 
-    fn waited(&self, seconds: u64) -> bool {
+    pub fn waited(&self, seconds: u64) -> bool {
         let lease = Self::nanos(self.hosts[0].settings.lease);
         self.now > self.judge.since + seconds * 1_000 * MS + 20 * lease
     }
@@ -129,12 +137,15 @@ impl World {
                 }
             }
             Stage::Faults => {
-                if self.course.open == 0 && self.pace == Pace::Measured {
+                if self.judge.left.is_some() && self.course.open == 1 {
+                    self.stage(Stage::Left);
+                } else if self.course.open == 0 && self.pace == Pace::Measured {
                     self.stage(Stage::Done);
                 } else if self.course.open == 0 {
                     self.stage(Stage::Healing);
                 }
             }
+            Stage::Left => self.survive(),
             Stage::Healing | Stage::Cleared | Stage::Forced => self.heal(pair),
             Stage::Rejoining => self.rejoin(pair),
             Stage::Switching => self.switch(pair),
@@ -155,7 +166,7 @@ impl World {
         }
     }
 
-    fn finish(&mut self) {
+    pub fn finish(&mut self) {
         if let (Pair::Whole(active), Stage::Calm) = (self.pair(), self.judge.stage) {
             self.compare_data(active);
         }

@@ -9,6 +9,9 @@ use crate::decision::event::Event;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// A server that needs longer to answer is taken for gone; what it has is named when it is back.
+const LONGER_THAN_A_BID: u64 = 50 * MS;
+
 /// The lanes that end late; the address lane is the gate process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneName {
@@ -125,6 +128,9 @@ impl World {
         self.at(deadline, Happening::LaneDeadline { host, run, lane: name, serial });
         if index == 0 {
             let duration = self.duration(host, &step);
+            if step == Step::Remote(RemoteStep::ReachServer) && duration > LONGER_THAN_A_BID {
+                self.checkers.not_reached(host);
+            }
             self.at(duration, Happening::LaneReady { host, run, lane: name, serial });
         }
     }

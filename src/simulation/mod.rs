@@ -27,6 +27,7 @@ mod services;
 mod settings;
 mod sleep;
 mod steps;
+mod survivor;
 mod watchers;
 mod world;
 
@@ -44,6 +45,11 @@ pub use world::Outcome;
 /// the story of the run, if it is asked for.
 pub fn run(seed: u64, bug: Option<Bug>, trace: bool) -> Outcome {
     run_plan(&Plan::draw(seed), bug, trace)
+}
+
+/// Runs what the same seed stands for where one node goes for good.
+pub fn run_survivor(seed: u64, bug: Option<Bug>, trace: bool) -> Outcome {
+    run_plan(&Plan::draw_survivor(seed), bug, trace)
 }
 
 /// Runs one plan.

@@ -15,6 +15,9 @@ pub struct Plan {
     /// A planned swap after some of the rounds.
     #[serde(default)]
     pub swaps: bool,
+    /// The last fault takes a host away for good: the other one serves.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub survivor: bool,
     /// The pair's configuration.
     pub configuration: Drawn,
     /// Round by round; a round begins when the pair has healed from the one before.
@@ -138,6 +141,15 @@ pub enum Who {
     Active,
     /// The other one.
     Standby,
+    /// Whom the first fault of the round struck that struck the active.
+    Same,
+}
+
+impl Fault {
+    /// In the first round, for no time yet.
+    pub(super) const fn plain(what: What, who: Who) -> Self {
+        Self { round: 1, at_ms: 0, for_ms: 0, what, who, protocol: None, both_ways: false, amount: 0 }
+    }
 }
 
 impl Who {
@@ -188,7 +200,7 @@ impl Plan {
                 faults.push(draw_fault(&mut random, &configuration, round, at_ms));
             }
         }
-        let mut plan = Self { seed, swaps: random.percent(50), configuration, faults };
+        let mut plan = Self { seed, swaps: random.percent(50), survivor: false, configuration, faults };
         plan.configuration.service = DrawnService::draw(seed);
         plan.configuration.semi_sync = DrawnSemiSync::draw(seed);
         if plan.configuration.service.is_some() {
@@ -232,7 +244,7 @@ fn draw_fault(random: &mut Random, configuration: &Drawn, round: u32, at_ms: u64
     Fault { round, at_ms, for_ms, what, who, protocol, both_ways, amount }
 }
 
-fn length_of(what: What, random: &mut Random, lease: u64) -> u64 {
+pub(super) fn length_of(what: What, random: &mut Random, lease: u64) -> u64 {
     match what {
         What::DaemonCrash
         | What::DaemonPause

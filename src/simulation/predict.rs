@@ -149,7 +149,7 @@ fn plan(seed: u64, what: What, who: Who) -> Plan {
     let for_ms = if what == What::Switchover { 4_000 } else { LASTS };
     let fault = Fault { round: 1, at_ms, for_ms, what, who, protocol, both_ways: true, amount: 0 };
     let configuration = Drawn::draw(&mut random);
-    Plan { seed, swaps: false, configuration, faults: vec![fault] }
+    Plan { seed, swaps: false, survivor: false, configuration, faults: vec![fault] }
 }
 
 fn spread(mut values: Vec<u64>) -> Spread {

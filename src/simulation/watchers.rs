@@ -157,7 +157,8 @@ impl World {
         if !self.running(host, run) {
             return;
         }
-        let Some((epoch, before)) = self.hosts[host].daemon.as_ref().and_then(|daemon| daemon.life) else {
+        let Some((epoch, before, had)) = self.hosts[host].daemon.as_ref().and_then(|daemon| daemon.life)
+        else {
             return;
         };
         self.at(8 * MS, Happening::Life { host, run });
@@ -167,9 +168,12 @@ impl World {
             self.tell(delay, host, run, event);
         }
         let (of, count) = self.hosts[host].server.beats;
-        if of == epoch && epoch.node == NodeId(2 - host as u8) && count > before {
+        let received = self.hosts[host].server.received();
+        // A row that merely waited in the relay log proves nothing.
+        let fresh = count > before && received != had;
+        if of == epoch && epoch.node == NodeId(2 - host as u8) && fresh {
             if let Some(daemon) = &mut self.hosts[host].daemon {
-                daemon.life = Some((epoch, count));
+                daemon.life = Some((epoch, count, received));
             }
             self.deliver(host, run, Event::StreamAlive);
         }

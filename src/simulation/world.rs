@@ -245,7 +245,7 @@ impl World {
         let mut random = Random::new(plan.seed ^ 0x006e_6f69_7365);
         let hosts = [Host::new(0, &configuration, &mut random), Host::new(1, &configuration, &mut random)];
         let network = Network::new(pace.wire(&mut random));
-        let judge = Judge::new(plan.swaps, plan.seed.is_multiple_of(10));
+        let judge = Judge::new(plan);
         let mut world = Self {
             now: MS,
             queue: BinaryHeap::new(),

@@ -151,6 +151,7 @@ rows! {
     HandingOver  | Any       | BeforeSealing GateClosed                      | SteppingDown | StepDown            | abort_by_gate ;
     HandingOver  | Any       | BeforeSealing LeaseOver MayNotGoSolo          | SteppingDown | StepDown            | abort_isolated ;
     HandingOver  | Any       | BeforeSealing LeaseLongOver                   | SteppingDown | StepDown            | abort_by_lease ;
+    HandingOver  | Any       | BeforeSealing                                 | GoOn         | none                | keep_lease ;
     HandingOver  | Any       | PeerSilent Sealing                            | SteppingDown | SwitchoverCalledOff | break_off_in_silence ;
     HandingOver  | Any       | PeerSilent                                    | Active       | SwitchoverCalledOff | call_off_in_silence ;
     HandingOver  | Any       | Late Sealing                                  | SteppingDown | SwitchoverCalledOff | break_off_late ;

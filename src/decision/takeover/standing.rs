@@ -22,7 +22,7 @@ impl Node {
     pub(in crate::decision) fn lease_is_refused(&self) -> bool {
         let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         let holding = !takeover.waiting && TAKE_OVER.get(takeover.next) == Some(&TakeoverStep::HoldLease);
-        let held = self.durable.solo == Some(takeover.epoch) || self.lease.end > self.now;
+        let held = self.durable.solo == Some(takeover.epoch) || self.lease_suffices();
         let asked = takeover.lease_asked != takeover.began;
         let late = self.now >= takeover.lease_asked + 4 * self.settings.lease;
         takeover.kind == TakeoverKind::Contact && holding && asked && !held && late
@@ -33,7 +33,12 @@ impl Node {
     pub(super) fn lease_is_over_before(&self, step: TakeoverStep) -> bool {
         let Phase::TakingOver(takeover) = self.phase.now() else { return false };
         let needed = matches!(step, TakeoverStep::AllowWrites | TakeoverStep::OpenGate);
-        needed && self.durable.solo != Some(takeover.epoch) && self.lease.end <= self.now
+        needed && self.durable.solo != Some(takeover.epoch) && !self.lease_suffices()
+    }
+
+    /// Whoever opens with less has no time left to go on alone, should the peer have gone.
+    pub(super) fn lease_suffices(&self) -> bool {
+        self.lease.end > self.now + self.settings.lease / 3
     }
 
     /// Back to where a lease is held: asked for anew, or by the right to go on alone once the peer's silence allows it.
