@@ -1,6 +1,6 @@
 //! Some seeds of the simulator and the plans that are kept: no promise may be broken.
 
-use apd::simulation::{Bug, Plan, run, run_plan};
+use apd::simulation::{Bug, Plan, run, run_plan, run_survivor};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -26,5 +26,7 @@ fn no_seed_breaks_a_promise() {
     for seed in 1..=300 {
         let outcome = run(seed, None, false);
         assert!(outcome.violation.is_none(), "seed {seed}: {:?}", outcome.violation);
+        let violation = run_survivor(seed, None, false).violation;
+        assert!(violation.is_none(), "survivor {seed}: {violation:?}");
     }
 }

@@ -101,7 +101,8 @@ pub struct DurableFacts {
     /// `solo` keeps a gate open, and is no proof once the gate is closed.
     #[serde(default)]
     pub solo_shared: bool,
-    /// The epoch for which the active granted this node the right to bid, if it did.
+    /// The epoch for which the active granted this node the right to bid, if it did; or that of this node's own takeover, which
+    /// rested on such a right and has not opened the gate.
     pub eligible: Option<Epoch>,
     /// A switchover that was past its point of no return: this node is standby of that epoch.
     pub handed_over: Option<Epoch>,
