@@ -291,6 +291,31 @@ async fn the_stream_is_alive_only_when_a_fresh_row_arrives() {
     beat.send(Some(Epoch { number: 9, node: NodeId(1) })).unwrap();
     pair.caught_up_soon().await;
     assert!(alive.try_recv().is_err());
+    // Rows that waited in the relay log when the look began are none either, also if other writes arrive meanwhile.
+    want.send(None).unwrap();
+    pair.b.sql("STOP SLAVE SQL_THREAD").await;
+    beat.send(Some(epoch)).unwrap();
+    let row = "SELECT COALESCE(MAX(sequence), 0) FROM apd.heartbeat WHERE epoch_number = 1";
+    let before = pair.a.value(row).await;
+    eventually("rows are written", || async { pair.a.value(row).await != before }).await;
+    beat.send(None).unwrap();
+    eventually("all is received and waits", || async {
+        let sent = pair.a.value("@@gtid_binlog_pos").await;
+        tokio::time::sleep(every * 5).await;
+        let status = pair.b.sql("SHOW ALL SLAVES STATUS").await;
+        sent == pair.a.value("@@gtid_binlog_pos").await && status[0].text("gtid_io_pos") == sent
+    })
+    .await;
+    want.send(Some(epoch)).unwrap();
+    // Time for it to begin.
+    tokio::time::sleep(every * 10).await;
+    insert(&pair.a, "meanwhile").await;
+    pair.b.sql("START SLAVE SQL_THREAD").await;
+    pair.caught_up_soon().await;
+    tokio::time::sleep(every * 5).await;
+    assert!(alive.try_recv().is_err(), "a row that had waited is taken for life");
+    beat.send(Some(epoch)).unwrap();
+    tokio::time::timeout(LONG, alive.recv()).await.unwrap().unwrap();
     want.send(None).unwrap();
     watching.abort();
 }

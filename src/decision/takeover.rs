@@ -142,6 +142,7 @@ impl Node {
         self.lease.forget();
         self.untell("life");
         self.untell("life.stream");
+        self.untell("behind");
         self.untell("blocked");
         let run = self.next_operation();
         // A server that its own daemon does not see, or that nobody tells of, answers soon or not at all.

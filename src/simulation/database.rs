@@ -86,6 +86,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Of another server, and not applied here.
+    pub fn lacks(&self, gtid: Option<Gtid>) -> bool {
+        gtid.is_some_and(|gtid| self.slave_position.is_none_or(|applied| applied.sequence < gtid.sequence))
+    }
+
     /// The newest that the receiving thread has taken.
     pub fn received(&self) -> Option<Gtid> {
         self.replica.as_ref().and_then(|replica| replica.received)

@@ -168,13 +168,13 @@ impl World {
             self.tell(delay, host, run, event);
         }
         let (of, count) = self.hosts[host].server.beats;
-        let received = self.hosts[host].server.received();
-        // A row that merely waited in the relay log proves nothing.
-        let fresh = count > before && received != had;
-        if of == epoch && epoch.node == NodeId(2 - host as u8) && fresh {
-            if let Some(daemon) = &mut self.hosts[host].daemon {
-                daemon.life = Some((epoch, count, received));
-            }
+        // Rows that merely waited in the relay log when the look began prove nothing.
+        let waited = self.hosts[host].server.lacks(had);
+        let counts = of == epoch && epoch.node == NodeId(2 - host as u8) && count > before;
+        if counts && let Some(daemon) = &mut self.hosts[host].daemon {
+            daemon.life = Some((epoch, count, had));
+        }
+        if counts && !waited {
             self.deliver(host, run, Event::StreamAlive);
         }
     }

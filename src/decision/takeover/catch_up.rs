@@ -108,6 +108,14 @@ impl Node {
             TakeoverKind::Planned | TakeoverKind::Handover | TakeoverKind::Forced => false,
         };
         let first = takeover.follows == 0;
+        let missing = theirs.distance_from(mine);
+        if wanted && missing > 0 && !behind && !mine.covers(theirs) {
+            let text = format!(
+                "what only the peer's server has ({missing} transactions) stays there: the histories have parted"
+            );
+            self.tell_once("behind", Why::new(Code::TakeoverBehind, text));
+            return None;
+        }
         if !behind || !wanted || !(first || std::mem::take(&mut takeover.follow_again)) {
             return None;
         }

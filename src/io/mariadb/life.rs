@@ -1,5 +1,6 @@
 //! Proof of life through the database: a heartbeat row of the peer's activity that was received *and*
-//! applied after the watch began. A row that merely waited in the relay log proves nothing.
+//! applied after the watch began. A row that merely waited in the relay log proves nothing, however late it is applied:
+//! rows count once all that had been received when the watch began is applied.
 
 use super::Database;
 use super::replica::replica;
@@ -16,9 +17,19 @@ const LOOK: Duration = Duration::from_millis(10);
 /// One look must be over by then.
 const LIMIT: Duration = Duration::from_millis(200);
 
-#[derive(Clone, Debug, PartialEq)]
+/// One look.
 struct Seen {
     received: GtidState,
+    applied: GtidState,
+    /// Read after the two.
+    sequence: u64,
+}
+
+/// What newer rows are newer than.
+struct Begin {
+    received: GtidState,
+    /// All that had been received then is applied.
+    applied: bool,
     sequence: u64,
 }
 
@@ -42,19 +53,19 @@ impl Database {
     }
 
     async fn look_for_life(&self, epoch: Epoch, signal: &mpsc::Sender<()>) {
-        let mut first: Option<Seen> = None;
+        let mut begin: Option<Begin> = None;
         loop {
             if let Ok(Some(now)) = self.stream_position(epoch).await {
-                match &first {
-                    None => first = Some(now),
-                    Some(before) if now.sequence > before.sequence && now.received != before.received => {
-                        if signal.send(()).await.is_err() {
-                            return;
-                        }
-                        first = Some(now);
-                    }
-                    Some(_) => {}
+                let begin = begin.get_or_insert_with(|| Begin {
+                    received: now.received,
+                    applied: false,
+                    sequence: now.sequence,
+                });
+                if begin.applied && now.sequence > begin.sequence && signal.send(()).await.is_err() {
+                    return;
                 }
+                begin.applied = begin.applied || now.applied.reaches(&begin.received);
+                begin.sequence = now.sequence;
             }
             sleep(LOOK).await;
         }
@@ -72,6 +83,6 @@ impl Database {
         let Some(replica) = replica(&self.rows, until).await? else { return Ok(None) };
         let rows = self.rows.ask(row, until).await?;
         let sequence = rows.first().and_then(|row| row.number("sequence")).unwrap_or(0);
-        Ok(Some(Seen { received: replica.received, sequence }))
+        Ok(Some(Seen { received: replica.received, applied: replica.applied, sequence }))
     }
 }
