@@ -239,9 +239,15 @@ impl World {
                 // One after the other, each for as long as it takes.
                 return Tried::Wait(10 * MS);
             }
-            if server.last().is_none_or(|last| transaction.gtid.sequence > last.sequence) {
-                server.enter(*transaction, Whose::Nobody, now);
+            if server.state.covers(&GtidState::from_iter([transaction.gtid])) {
+                continue;
             }
+            if server.last().is_some_and(|last| transaction.gtid.sequence <= last.sequence) {
+                let text = format!("stopped at transaction {}: 1950 out of order", transaction.gtid);
+                daemon.tail.clear();
+                return failed(&text);
+            }
+            server.enter(*transaction, Whose::Nobody, now);
         }
         if !server.semi_sync.waits.is_empty() {
             return Tried::Wait(10 * MS);

@@ -56,7 +56,7 @@ impl Database {
         let mut begin: Option<Begin> = None;
         loop {
             if let Ok(Some(now)) = self.stream_position(epoch).await {
-                let begin = begin.get_or_insert_with(|| Begin {
+                let begin = begin.get_or_insert(Begin {
                     received: now.received,
                     applied: false,
                     sequence: now.sequence,
