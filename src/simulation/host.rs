@@ -53,6 +53,8 @@ pub struct Daemon {
 pub struct Host {
     pub settings: Settings,
     pub powered: bool,
+    /// When the newest report of the interface arrives.
+    link_told: u64,
     offset: u64,
     /// How long the clock stood still since boot, in ns.
     pub stood_still: u64,
@@ -90,6 +92,7 @@ impl Host {
         Self {
             settings: configuration.nodes[index].clone(),
             powered: true,
+            link_told: 0,
             offset: random.between(1, 1_000_000) * MS,
             stood_still: 0,
             parts_per_million: random.between(0, 1_001) as i64 - 500,
@@ -231,7 +234,10 @@ impl World {
         let detail = if usable { "up" } else { "no carrier" };
         let event = Event::Link(LinkReport { usable, detail: detail.into() });
         let (run, delay) = (self.hosts[host].run, self.random.micros(50, 3_000));
-        self.tell(delay, host, run, event);
+        // The kernel's reports do not overtake each other.
+        let at = (self.now + delay).max(self.hosts[host].link_told + 1);
+        self.hosts[host].link_told = at;
+        self.tell(at - self.now, host, run, event);
     }
 
     /// kill -9: what was begun ends in the middle.
